@@ -1,0 +1,107 @@
+/**
+ * What the measured programs share: the task they were given, timing, checking, the report.
+ *
+ * A program is started by bench/run.ts in a process of its own, with one JSON task as its argument, checks its results,
+ * times them, and ends with one JSON line on standard output. Those in bench/peers do the same in Python.
+ */
+
+import { nativeInfo, setThreads } from '../lib/index.js';
+
+/** What was measured of one case. */
+export interface Measurement {
+  readonly seconds: number;
+  /** Arithmetic of one run, for GFLOP/s. */
+  readonly flops?: number;
+  /** The least traffic one run needs, for GB/s. */
+  readonly bytes?: number;
+  /** The same where all of it comes from memory, never from a cache. */
+  readonly memoryBytes?: number;
+  /** Tokens one run works on, for tokens/s. */
+  readonly tokens?: number;
+  /** Greatest difference from the float64 reference, relative to its greatest value. */
+  readonly error?: number;
+  /** Loss of the trained model over the whole validation part. */
+  readonly loss?: number;
+}
+
+/** What a program prints. */
+export interface Report {
+  readonly results: Readonly<Record<string, Measurement>>;
+  /** Numbers that must be the same for every contender. */
+  readonly values?: readonly number[];
+  readonly peakRssBytes: number;
+  readonly version: string;
+}
+
+/** The task of this process, which says how many threads to use. */
+export function readTask(): unknown {
+  const task = JSON.parse(process.argv[2]) as { readonly threads: number };
+  setThreads(task.threads);
+  return task;
+}
+
+/** Prints the report. */
+export function report(results: Record<string, Measurement>, values?: readonly number[]): void {
+  const { isa, gemm, openblasCore } = nativeInfo();
+  const line: Report = {
+    results,
+    values,
+    peakRssBytes: process.resourceUsage().maxRSS * 1024,
+    version: `tsgpt ${[isa, gemm, openblasCore].filter(Boolean).join(' ')}`,
+  };
+  process.stdout.write(`${JSON.stringify(line)}\n`);
+}
+
+const now = (): number => performance.now() / 1000;
+
+/** Seconds that `body` takes. */
+export function secondsOf(body: () => unknown): number {
+  const start = now();
+  body();
+  return now() - start;
+}
+
+/** Median seconds of a call, over `samples` samples of at least 20 ms each; several calls take turns. */
+export function secondsPerCall(calls: readonly (() => unknown)[], samples: number): number {
+  const limit = 4; // seconds; a slow case gets at least three samples
+  for (const call of calls.slice(0, 2)) call();
+  const repeats = Math.max(1, Math.round(0.02 / Math.max(secondsOf(calls[0]), 1e-7)));
+  const times: number[] = [];
+  let turn = 0;
+  let spent = 0;
+  while (times.length < samples && (times.length < 3 || spent < limit)) {
+    const seconds = secondsOf(() => {
+      for (let i = 0; i < repeats; i++) calls[turn++ % calls.length]();
+    });
+    times.push(seconds / repeats);
+    spent += seconds;
+  }
+  return median(times);
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+
+/** Greatest difference of two lists of numbers, relative to the greatest value expected. */
+export function relativeError(got: ArrayLike<number>, expected: ArrayLike<number>): number {
+  let difference = 0;
+  let greatest = 0;
+  for (let i = 0; i < expected.length; i++) {
+    if (!Number.isFinite(got[i])) return Infinity;
+    difference = Math.max(difference, Math.abs(got[i] - expected[i]));
+    greatest = Math.max(greatest, Math.abs(expected[i]));
+  }
+  return difference / greatest;
+}
+
+/** `count` token ids below `vocabulary` that the programs in Python compute too (Park and Miller's generator). */
+export function tokenIds(count: number, vocabulary: number): Int32Array {
+  let state = 1;
+  return Int32Array.from({ length: count }, () => {
+    state = (state * 16807) % 2147483647;
+    return state % vocabulary;
+  });
+}

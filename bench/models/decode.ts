@@ -1,0 +1,45 @@
+/**
+ * Prefill and greedy decoding at batch 1 through `generate`, with its cache and sampling, from a prompt of one token.
+ * The first logits and the first tokens must be the same for all contenders.
+ */
+
+import { noGrad, scope, tensor } from '../../lib/index.js';
+import { generate } from '../../src/generation/index.js';
+import { GPT } from '../../src/models/index.js';
+import { CharTokenizer } from '../../src/tokenizers/index.js';
+import { readTask, report, tokenIds } from '../measure.js';
+
+const task = readTask() as { weights: string; prompt: number; new: number };
+const model = GPT.fromPretrained(task.weights).eval();
+const { vocab_size: V, n_embd, n_layer } = model.config;
+const prompt = tokenIds(task.prompt, V);
+
+/** Ids are all this needs: a character for each. */
+const tokenizer = new CharTokenizer(Array.from({ length: V }, (_, id) => String.fromCodePoint(0x10000 + id)));
+
+async function run(ids: Int32Array, maxNewTokens: number) {
+  const generation = generate(model, tokenizer, ids, { maxNewTokens, temperature: 0 });
+  await generation.text();
+  return generation;
+}
+
+const logits = noGrad(() =>
+  scope(() => {
+    const ids = tensor(prompt, { dtype: 'int32', shape: [1, task.prompt] });
+    return Array.from(model.forward(ids, { lastOnly: true }).data.subarray(0, 8), Number);
+  }),
+);
+const { prefillSeconds } = await run(prompt, 1);
+const { tokens, decodeSeconds } = await run(prompt.subarray(0, 1), task.new + 1);
+const weights = 12 * n_layer * n_embd ** 2 + V * n_embd;
+report(
+  {
+    [`prefill ${task.prompt}`]: {
+      seconds: prefillSeconds,
+      tokens: task.prompt,
+      flops: task.prompt * (24 * n_layer * n_embd ** 2 + 2 * n_layer * task.prompt * n_embd),
+    },
+    [`decode ${task.new}`]: { seconds: decodeSeconds, tokens: task.new, memoryBytes: 4 * weights * task.new },
+  },
+  [...logits, ...tokens.slice(0, 16)],
+);

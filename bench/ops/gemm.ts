@@ -1,0 +1,68 @@
+/**
+ * Matrix products, against a float64 reference at scattered elements.
+ *
+ * `square`: A B. `linear`: X Wᵀ, a layer's forward; with m = 1 and copies of W, decoding from memory. `dx`: G W and
+ * `dw`: Gᵀ X, the two products of its backward.
+ */
+
+import { Generator, linear, matmul, noGrad, randn, scope, transpose, type Tensor } from '../../lib/index.js';
+import { readTask, relativeError, report, secondsPerCall, type Measurement } from '../measure.js';
+
+/** C (m, n) = A (m, k) B (k, n). */
+export interface GemmCase {
+  readonly name: string;
+  readonly kind: 'square' | 'linear' | 'dx' | 'dw';
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  /** Copies of B that take turns, so that each comes from memory. */
+  readonly copies?: number;
+}
+
+const multiply: Record<GemmCase['kind'], (a: Tensor, b: Tensor) => Tensor> = {
+  square: matmul,
+  linear: (x, w) => linear(x, w),
+  dx: matmul,
+  dw: (g, x) => matmul(transpose(g, 0, 1), x),
+};
+
+const task = readTask() as { cases: GemmCase[]; samples: number };
+const generator = new Generator(1);
+const results: Record<string, Measurement> = {};
+for (const c of task.cases) {
+  scope(() => {
+    const { kind, m, n, k } = c;
+    const a = randn(kind === 'dw' ? [k, m] : [m, k], { generator });
+    const copies = Array.from({ length: c.copies ?? 1 }, () =>
+      randn(kind === 'linear' ? [n, k] : [k, n], { generator }),
+    );
+    const product = (b: Tensor): Tensor => noGrad(() => multiply[kind](a, b));
+    results[c.name] = {
+      seconds: secondsPerCall(
+        copies.map((b) => () => scope(() => void product(b))),
+        task.samples,
+      ),
+      flops: 2 * m * n * k,
+      memoryBytes: m === 1 ? 4 * n * k : undefined,
+      error: errorOf(c, a, copies[0], product(copies[0])),
+    };
+  });
+}
+report(results);
+
+function errorOf({ kind, m, n, k }: GemmCase, a: Tensor, b: Tensor, c: Tensor): number {
+  const [x, y, z] = [a.data, b.data, c.data];
+  const got: number[] = [];
+  const expected: number[] = [];
+  const check = (i: number, j: number): void => {
+    let sum = 0;
+    for (let p = 0; p < k; p++)
+      sum += x[kind === 'dw' ? p * m + i : i * k + p] * y[kind === 'linear' ? j * k + p : p * n + j];
+    got.push(z[i * n + j]);
+    expected.push(sum);
+  };
+  check(0, 0);
+  check(m - 1, n - 1);
+  for (let s = 0; s < 254; s++) check(generator.nextInt(m), generator.nextInt(n));
+  return relativeError(got, expected);
+}

@@ -1,0 +1,165 @@
+/** What `npm run bench` measures: for each part its programs, its tasks, and how closely the contenders must agree. */
+
+import { presets, type PresetName } from './models/presets.js';
+import type { CharTask } from './models/char-train.js';
+import type { GemmCase } from './ops/gemm.js';
+
+/** Sizes of a run. */
+export interface Scale {
+  readonly quick: boolean;
+  /** The text of the character model. */
+  readonly text: string;
+  /** A folder for what the programs write. */
+  readonly folder: string;
+}
+
+/** A task that both sides get as JSON. */
+export interface Task {
+  readonly name: string;
+  readonly [field: string]: unknown;
+}
+
+export interface Part {
+  readonly title: string;
+  /** Our program below dist/bench, without its ending. */
+  readonly program: string;
+  /** PyTorch's program in bench/peers. */
+  readonly peer: string;
+  readonly rounds: number;
+  /** How far `values` may differ; Infinity where both start from other random numbers. */
+  readonly tolerance: number;
+  /** OpenBLAS below the same program competes too. */
+  readonly openblas?: boolean;
+  /** Both sides start from the same weights: a saved model of the task's `config`. */
+  readonly sameWeights?: boolean;
+  /** PyTorch's program can compile the model. */
+  readonly compilable?: boolean;
+  /** What counts is the greatest resident set, not the time. */
+  readonly memory?: boolean;
+  tasks(scale: Scale): Task[];
+}
+
+const gemmCases = (quick: boolean): GemmCase[] => {
+  const square = (n: number): GemmCase => ({ name: `${n} cubed`, kind: 'square', m: n, n, k: n });
+  const layer = (kind: GemmCase['kind'], m: number, n: number, k: number): GemmCase => ({
+    name: `${kind} ${m} x ${n} x ${k}`,
+    kind,
+    m,
+    n,
+    k,
+  });
+  const fromMemory = (n: number, k: number): GemmCase => ({
+    ...layer('linear', 1, n, k),
+    name: `1 x ${n} x ${k} from memory`,
+    copies: Math.max(2, Math.ceil(2 ** 29 / (4 * n * k))),
+  });
+  const sizes = [[768, 768], [2304, 768], [3072, 768], [768, 3072], [50257, 768]]; // prettier-ignore
+  if (quick) return [square(256), square(1024), layer('linear', 256, 3072, 768), fromMemory(3072, 768)];
+  return [
+    ...[128, 256, 512, 1024, 2048].map(square),
+    ...[8, 32].map((m) => layer('linear', m, 768, 768)), // few rows: B is streamed, not packed
+    ...[256, 1024].flatMap((m) => sizes.map(([n, k]) => layer('linear', m, n, k))),
+    ...[[768, 512, 128], [2048, 1536, 384], [1024, 3072, 768]].flatMap(([rows, n, k]) => [
+      layer('dx', rows, k, n),
+      layer('dw', n, k, rows),
+    ]), // prettier-ignore
+    ...sizes.map(([n, k]) => fromMemory(n, k)),
+  ];
+};
+
+const trainTask = (name: PresetName, seconds: number, steps: number): Task => ({
+  ...presets[name],
+  name: `model ${name}`,
+  seconds,
+  steps,
+});
+
+export const parts = {
+  gemm: {
+    title: 'Matrix products, float32 (m x n x k)',
+    program: 'ops/gemm',
+    peer: 'gemm.py',
+    rounds: 5,
+    tolerance: 0,
+    openblas: true,
+    tasks: ({ quick }) => [{ name: 'gemm', cases: gemmCases(quick), samples: quick ? 3 : 9 }],
+  },
+  attention: {
+    title: 'Causal attention, float32 (B 1, H 12, D 64)',
+    program: 'ops/attention',
+    peer: 'attention.py',
+    rounds: 5,
+    tolerance: 0,
+    tasks: ({ quick }) => [
+      { name: 'attention', lengths: quick ? [128, 512] : [128, 512, 1024, 4096], samples: quick ? 3 : 9 },
+    ],
+  },
+  ops: {
+    title: 'Operations between the products, float32',
+    program: 'ops/layers',
+    peer: 'layers.py',
+    rounds: 5,
+    tolerance: 0,
+    tasks: ({ quick }) => [{ name: 'layers', rows: quick ? 256 : 1024, samples: quick ? 3 : 9 }],
+  },
+  train: {
+    title: 'Training step (forward, backward, clipping, AdamW), float32',
+    program: 'models/train-step',
+    peer: 'train_step.py',
+    rounds: 5,
+    tolerance: 1e-4,
+    sameWeights: true,
+    compilable: true,
+    tasks: ({ quick }) =>
+      quick
+        ? [trainTask('A', 1, 5), trainTask('C', 0, 1)]
+        : (['A', 'B', 'C', 'D'] as const).map((name) => trainTask(name, 5, 5)),
+  },
+  decode: {
+    title: 'Inference, GPT-2 124M, float32, batch 1',
+    program: 'models/decode',
+    peer: 'decode.py',
+    rounds: 5,
+    tolerance: 1e-3,
+    sameWeights: true,
+    tasks: ({ quick }) => [
+      { name: 'decode', config: presets.C.config, prompt: quick ? 128 : 512, new: quick ? 16 : 128 },
+    ],
+  },
+  memory: {
+    title: 'Greatest resident set of a training process (three steps and two more)',
+    program: 'models/train-step',
+    peer: 'train_step.py',
+    rounds: 3,
+    tolerance: Infinity,
+    memory: true,
+    tasks: ({ quick }) =>
+      (quick ? (['A'] as const) : (['A', 'B', 'C', 'D'] as const)).map((name) => trainTask(name, 0, 2)),
+  },
+  char: {
+    title: 'A character model to its loss, through `tsgpt train`',
+    program: 'models/char-train',
+    peer: 'char_train.py',
+    rounds: 3,
+    tolerance: 0,
+    tasks({ quick, text, folder }) {
+      const { batch, time, lr, config } = presets.A;
+      const task: CharTask = {
+        name: 'model A, tiny Shakespeare',
+        text,
+        folder,
+        config,
+        batch,
+        time,
+        lr,
+        minLr: 1e-4,
+        steps: quick ? 100 : 2000,
+        warmup: quick ? 10 : 100,
+        seed: 1337,
+      };
+      return [{ ...task }];
+    },
+  },
+} satisfies Record<string, Part>;
+
+export type PartName = keyof typeof parts;

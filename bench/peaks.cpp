@@ -1,0 +1,90 @@
+// What this machine can do at most: float32 multiply-adds and memory traffic of the widest vectors, on N threads.
+//
+// Compiled and run by bench/run.ts before every round, so that each result can be given as a share of the ceiling that
+// was there at the time: the clock of a shared machine moves by 10 % and more. Prints one JSON line.
+//   c++ -O3 -march=native -std=c++20 -pthread bench/peaks.cpp -o peaks && ./peaks 2
+#include <algorithm>
+#include <barrier>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <memory>
+#include <thread>
+#include <vector>
+
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int vector_bytes = 64, chains = 24;
+#elif defined(__AVX2__)
+constexpr int vector_bytes = 32, chains = 12;
+#else
+constexpr int vector_bytes = 16, chains = 24;
+#endif
+typedef float Vector __attribute__((vector_size(vector_bytes)));
+constexpr int lanes = vector_bytes / sizeof(float);
+
+// As many independent chains of multiply-adds as fit in the registers: enough to cover the latency of every unit.
+void multiply_add(long steps) {
+  Vector x[chains], a, b;
+  for (int i = 0; i < lanes; i++) a[i] = 0.999f, b[i] = 0.001f;
+  for (int i = 0; i < chains; i++) x[i] = b;
+  for (long n = 0; n < steps; n++) {
+#pragma GCC unroll 24
+    for (int i = 0; i < chains; i++) x[i] = x[i] * a + b;
+  }
+  for (int i = 0; i < chains; i++) __asm__ volatile("" : : "m"(x[i]));  // the results count as used
+}
+
+void read(const Vector* data, long count) {
+  Vector sums[8] = {};
+  for (long i = 0; i + 8 <= count; i += 8) {
+#pragma GCC unroll 8
+    for (int j = 0; j < 8; j++) sums[j] += data[i + j];
+  }
+  for (Vector& sum : sums) __asm__ volatile("" : : "m"(sum));
+}
+
+// Best of five: a ceiling is what was reached once.
+double least_seconds(int threads, const std::function<void(int)>& work) {
+  using clock = std::chrono::steady_clock;
+  double least = 1e30;
+  for (int run = 0; run < 5; run++) {
+    std::barrier start(threads + 1);
+    std::vector<std::thread> pool;
+    for (int t = 0; t < threads; t++) {
+      pool.emplace_back([&, t] {
+        start.arrive_and_wait();
+        work(t);
+      });
+    }
+    start.arrive_and_wait();
+    auto begin = clock::now();
+    for (std::thread& thread : pool) thread.join();
+    least = std::min(least, std::chrono::duration<double>(clock::now() - begin).count());
+  }
+  return least;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const int threads = argc > 1 ? std::max(1, std::atoi(argv[1])) : 1;
+  const long steps = 4'000'000;
+  double seconds = least_seconds(threads, [&](int) { multiply_add(steps); });
+  const double gflops = 2.0 * steps * chains * lanes * threads / seconds / 1e9;
+
+  const long count = (256l << 20) / vector_bytes;  // of each thread; more than any cache
+  std::vector<std::unique_ptr<Vector[]>> data;
+  for (int t = 0; t < threads; t++) {
+    data.emplace_back(new Vector[count]);
+    std::fill_n(data[t].get(), count, Vector{});  // pages exist from here on
+  }
+  seconds = least_seconds(threads, [&](int t) { read(data[t].get(), count); });
+  const double read_gbs = 1.0 * count * vector_bytes * threads / seconds / 1e9;
+  seconds = least_seconds(threads, [&](int t) { std::copy_n(data[t].get(), count / 2, data[t].get() + count / 2); });
+  const double copy_gbs = 1.0 * count * vector_bytes * threads / seconds / 1e9;  // bytes read and bytes written
+
+  std::printf("{\"threads\":%d,\"gflops\":%.1f,\"readGbs\":%.1f,\"copyGbs\":%.1f}\n", threads, gflops, read_gbs, copy_gbs);
+}

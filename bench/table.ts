@@ -1,0 +1,100 @@
+/** Tables of Markdown, for people and for docs/benchmarking.md; the JSON line after them has all numbers. */
+
+import { spread, type CaseResult, type CaseSummary, type Peaks, type Round, type Spread } from './harness.js';
+import { median } from './measure.js';
+
+/** What was measured of one task. */
+export interface TaskResult {
+  readonly name: string;
+  readonly rounds: readonly Round[];
+  readonly cases: readonly CaseSummary[];
+}
+
+/** A row for each case: our time, rate and share of the ceiling, then each rival's time and ratio. */
+export function timeTable(cases: readonly CaseSummary[]): string {
+  const [own, ...rivals] = Object.keys(cases[0].contenders);
+  const ceilingColumn = cases.some((c) => c.ceiling !== undefined);
+  const lossColumn = cases.some((c) => c.contenders[own].losses.length > 0);
+  const time = ({ seconds, losses }: CaseResult): string[] => [
+    spreadText(seconds, 1e3),
+    ...(lossColumn ? [median(losses).toFixed(4)] : []),
+  ];
+  const heading = (name: string): string[] => [`${name}, ms`, ...(lossColumn ? ['loss'] : [])];
+  return table(
+    [
+      '',
+      ...heading(own),
+      'rate',
+      ...(ceilingColumn ? ['of ceiling'] : []),
+      ...rivals.flatMap((r) => [...heading(r), `${r} / ${own}`]),
+    ],
+    cases.map(({ name, work, contenders, ceiling }) => [
+      name,
+      ...time(contenders[own]),
+      rateText(work, contenders[own].seconds.median),
+      ...(ceilingColumn ? [percent(ceiling)] : []),
+      ...rivals.flatMap((r) => [...time(contenders[r]), spreadText(contenders[r].ratio)]),
+    ]),
+  );
+}
+
+/** A row for each task: everybody's greatest resident set in MiB. */
+export function memoryTable(tasks: readonly TaskResult[]): string {
+  const names = Object.keys(tasks[0].rounds[0].trials);
+  const rows = tasks.map(({ name: title, rounds }) => [
+    title,
+    ...names.map((name) => spreadText(spread(rounds.map((r) => r.trials[name].peakRssBytes)), 2 ** -20)),
+  ]);
+  return table(['', ...names.map((name) => `${name}, MiB`)], rows);
+}
+
+/** Under which conditions the rounds ran: ceilings, disturbance, versions. */
+export function conditionsText(rounds: readonly Round[]): string {
+  const ceilings = rounds.map((round) => round.peaks).filter((peaks) => peaks !== null);
+  const of = (key: keyof Peaks): string => digits(median(ceilings.map((peaks) => peaks[key])));
+  const trials = rounds.flatMap((round) => Object.entries(round.trials));
+  const foreign = spread(trials.map(([, trial]) => trial.foreign));
+  const versions = new Set(trials.map(([name, { version }]) => `${name}: ${version}`));
+  return [
+    ...(ceilings.length > 0
+      ? [`Ceilings: ${of('gflops')} GFLOP/s, reading ${of('readGbs')} GB/s, copying ${of('copyGbs')} GB/s.`]
+      : []),
+    `Other work took ${percent(foreign.median)} of one core, at most ${percent(foreign.max)}` +
+      `${foreign.max > 0.08 ? ': NOT QUIET, measure again' : ''}.`,
+    [...versions].join('; '),
+  ].join('\n');
+}
+
+function rateText(
+  { tokens, flops, bytes, memoryBytes = bytes }: CaseSummary['work'],
+  seconds: number,
+): string {
+  if (tokens !== undefined) return `${digits(tokens / seconds)} tokens/s`;
+  if (memoryBytes !== undefined) return `${digits(memoryBytes / seconds / 1e9)} GB/s`;
+  return flops === undefined ? '' : `${digits(flops / seconds / 1e9)} GFLOP/s`;
+}
+
+function percent(share: number | undefined): string {
+  return share === undefined ? '' : `${(share * 100).toFixed(0)} %`;
+}
+
+/** Three significant digits, but all digits of the integer part. */
+function digits(x: number): string {
+  return x >= 100 ? x.toFixed(0) : x.toPrecision(3);
+}
+
+function spreadText({ median, min, max, all }: Spread, factor = 1): string {
+  if (all.length === 1) return digits(median * factor);
+  return `${digits(median * factor)} (${digits(min * factor)}..${digits(max * factor)})`;
+}
+
+/** A table of Markdown that also reads well as it is. */
+function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
+  const widths = header.map((_, column) =>
+    Math.max(3, ...[header, ...rows].map((row) => row[column].length)),
+  );
+  const line = (cells: readonly string[]): string =>
+    `| ${cells.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i]))).join(' | ')} |`;
+  const rule = widths.map((width, i) => (i === 0 ? '-'.repeat(width) : `${'-'.repeat(width - 1)}:`));
+  return [header, rule, ...rows].map(line).join('\n');
+}

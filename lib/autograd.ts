@@ -1,0 +1,310 @@
+/**
+ * Reverse-mode differentiation on a tape. Every operation whose inputs require a gradient leaves a node: the edges to
+ * what made its inputs, the values its rule needs, and the rule. Backward walks the nodes from the newest to the
+ * oldest, hands each the gradient of its output, adds what it returns to its inputs, and frees what it has used.
+ *
+ * As in micrograd and PyTorch, a node's gradient is complete when the walk reaches it, because nodes are numbered in
+ * the order in which they were made.
+ */
+
+import { ArgumentError, AutogradError, checkOptions, DTypeError, ShapeError } from './errors.js';
+import * as kernels from './kernels.js';
+import { formatShape, sameShape, type Shape } from './shape.js';
+import type { DType } from './dtype.js';
+import { checkTensor, scope, Tensor, type GradNode } from './tensor.js';
+
+/** What a backward rule returns: one gradient per input, null or undefined where there is none. */
+export type Gradients = readonly (Tensor | null | undefined)[];
+
+/** Where a gradient goes: the node that made the input, the leaf itself, or nowhere. */
+type Target = TapeNode | Tensor | null;
+
+let gradEnabled = true;
+let nodesMade = 0;
+
+/** Whether operations are recorded now. */
+export const isGradEnabled = (): boolean => gradEnabled;
+
+/**
+ * Runs `body` without recording: evaluation, generation, optimizer updates.
+ * @throws ArgumentError when `body` is asynchronous: what runs after its first await would be recorded.
+ */
+export function noGrad<T>(body: () => T): T {
+  return withGradMode(false, body);
+}
+
+/** Runs `body` with recording on, also inside `noGrad`. */
+export function enableGrad<T>(body: () => T): T {
+  return withGradMode(true, body);
+}
+
+function withGradMode<T>(enabled: boolean, body: () => T): T {
+  const before = gradEnabled;
+  gradEnabled = enabled;
+  try {
+    const result = body();
+    if (result instanceof Promise) {
+      const name = enabled ? 'enableGrad' : 'noGrad';
+      throw new ArgumentError(
+        `${name}: the body must be synchronous, it returned a promise; use it between awaits`,
+      );
+    }
+    return result;
+  } finally {
+    gradEnabled = before;
+  }
+}
+
+/** One recorded operation. Rules read `saved` and write gradients through what they return or through `gradInto`. */
+export class TapeNode implements GradNode {
+  readonly id = nodesMade++;
+  /** The gradient of the output, while backward is on its way here. */
+  grad: Tensor | null = null;
+  readonly #targets: Target[];
+  readonly #shapes: Shape[];
+  readonly #dtypes: (DType | null)[];
+  #saved: (Tensor | null)[] = [];
+  #versions: number[] = [];
+  #done = false;
+  #retained = false;
+
+  constructor(
+    readonly name: string,
+    inputs: readonly (Tensor | null)[],
+    private readonly rule: (grad: Tensor, node: TapeNode) => Gradients,
+  ) {
+    this.#targets = inputs.map((t) =>
+      t === null || !t.requiresGrad ? null : ((t.node as TapeNode | null) ?? t),
+    );
+    this.#shapes = inputs.map((t) => t?.shape ?? []);
+    this.#dtypes = inputs.map((t) => t?.dtype ?? null);
+  }
+
+  /** Whether input `i` wants a gradient. */
+  needs(i: number): boolean {
+    return this.#targets[i] !== null;
+  }
+
+  inputShape(i: number): Shape {
+    return this.#shapes[i];
+  }
+
+  inputDType(i: number): DType {
+    return this.#dtypes[i]!;
+  }
+
+  /** Keeps tensors for the rule until backward has run. */
+  save(...tensors: (Tensor | null)[]): void {
+    for (const t of tensors) {
+      // A handle of its own: the caller's may be disposed at the end of its scope.
+      this.#saved.push(t === null ? null : t.view(t.shape, t.strides, t.offset, t.origin).keep());
+      this.#versions.push(t === null ? 0 : t.storage.version);
+    }
+  }
+
+  /** The saved tensors, checked to be what they were. */
+  get saved(): (Tensor | null)[] {
+    if (this.#done) this.#refuseFreed();
+    this.#saved.forEach((t, i) => {
+      if (t !== null && t.storage.version !== this.#versions[i]) {
+        throw new AutogradError(
+          `backward: a tensor ${formatShape(t.shape)} that ${this.name} needs was changed in place after it ran; ` +
+            'change a copy instead',
+        );
+      }
+    });
+    return this.#saved;
+  }
+
+  /**
+   * The buffer in which the gradient of input `i` is gathered, for rules that add into place. When `accumulate` is
+   * false its contents are undefined and must all be written. Of the input's shape, contiguous.
+   */
+  gradInto(i: number): { tensor: Tensor; accumulate: boolean } {
+    const target = this.#targets[i];
+    if (target === null) throw new AutogradError(`${this.name}: input ${i} wants no gradient`);
+    const present = target.grad;
+    if (present !== null) return { tensor: ownGradient(target, present), accumulate: true };
+    const tensor = Tensor.empty(this.#shapes[i], this.#dtypes[i]!, `${this.name} gradient`).keep();
+    target.grad = tensor;
+    return { tensor, accumulate: false };
+  }
+
+  #refuseFreed(): never {
+    throw new AutogradError(
+      `backward: the graph was already freed at ${this.name}; pass { retainGraph: true } to walk it twice`,
+    );
+  }
+
+  /** Whether the rule may write its result over a saved tensor: nobody else uses it, now or later. */
+  mayOverwrite(saved: Tensor): boolean {
+    return !this.#retained && saved.storage.users === 1 && saved.storage.pooled;
+  }
+
+  /** Runs the rule on the gradient that has arrived and sends its results on. */
+  run(retainGraph: boolean): void {
+    const grad = this.grad;
+    if (grad === null) return;
+    this.#retained = retainGraph;
+    if (this.#done) this.#refuseFreed();
+    scope(() => {
+      const gradients = this.rule(grad, this);
+      for (let i = 0; i < gradients.length; i++) {
+        const g = gradients[i];
+        const target = this.#targets[i];
+        if (g === null || g === undefined || target === null) continue;
+        if (!sameShape(g.shape, this.#shapes[i])) {
+          throw new ShapeError(
+            `${this.name}: the rule gave input ${i} a gradient of ${formatShape(g.shape)}, it is ${formatShape(this.#shapes[i])}`,
+          );
+        }
+        addGradient(target, g, g !== grad);
+      }
+    });
+  }
+
+  /** Lets go of the gradient; of the saved values too, unless the graph is retained. */
+  release(retainGraph: boolean): void {
+    this.grad?.dispose();
+    this.grad = null;
+    if (retainGraph) return;
+    for (const t of this.#saved) t?.dispose();
+    this.#saved = [];
+    this.#done = true;
+  }
+
+  /** The nodes that made the inputs. */
+  *parents(): Iterable<TapeNode> {
+    for (const target of this.#targets) if (target instanceof TapeNode) yield target;
+  }
+}
+
+/**
+ * Adds `g` to what has arrived at `target`. A fresh gradient is taken as it is; one that somebody else holds too (a
+ * rule may pass `grad` on, or return one tensor for two inputs) is copied for a leaf, and shared by a node until it is
+ * written to.
+ */
+function addGradient(target: TapeNode | Tensor, g: Tensor, fresh: boolean): void {
+  const leaf = target instanceof Tensor;
+  if (target.grad !== null) {
+    accumulate(g, ownGradient(target, target.grad));
+  } else if (fresh && !g.kept && g.storage.users === 1 && (!leaf || g.isContiguous)) {
+    target.grad = g.keep();
+  } else {
+    target.grad = leaf ? copied(g) : g.view(g.shape, g.strides, g.offset, g.origin).keep();
+  }
+}
+
+function copied(g: Tensor): Tensor {
+  const own = Tensor.empty(g.shape, g.dtype, g.origin).keep();
+  kernels.copy(g, own);
+  return own;
+}
+
+/** destination += source, of one shape and dtype; also where the copy kernel does not add (half types, integers). */
+export function accumulate(source: Tensor, destination: Tensor): void {
+  if (kernels.copy(source, destination, true)) return;
+  const sum = Tensor.empty(destination.shape, destination.dtype, 'add');
+  kernels.binary('add', destination, destination.strides, source, source.strides, sum);
+  kernels.copy(sum, destination);
+}
+
+/**
+ * The target's gradient as contiguous memory that may be added to. A leaf's always is: views of it are the caller's, and
+ * see what is added.
+ */
+function ownGradient(target: TapeNode | Tensor, present: Tensor): Tensor {
+  if (target instanceof Tensor || (present.storage.users === 1 && present.isContiguous)) return present;
+  const own = copied(present);
+  present.dispose();
+  target.grad = own;
+  return own;
+}
+
+/** Options of {@link backward}. */
+export interface BackwardOptions {
+  /** Keep the saved values, so that backward can run over the same graph again. */
+  readonly retainGraph?: boolean;
+}
+
+/**
+ * Computes the gradient of `root` with respect to every leaf that requires one and adds it to the leaf's `grad`.
+ *
+ * @param root The tensor to differentiate; one element, unless `grad` is given.
+ * @param grad The gradient of the result with respect to `root`, of its shape; 1 by default.
+ * @throws AutogradError when nothing below `root` requires a gradient or the graph was already freed; ShapeError or
+ *   DTypeError when `grad` is not like `root`.
+ */
+export function backward(root: Tensor, grad?: Tensor, options: BackwardOptions = {}): void {
+  checkTensor('backward', root);
+  if (grad !== undefined) checkTensor('backward', grad);
+  checkOptions('backward', options, ['retainGraph']);
+  if (!root.requiresGrad) {
+    throw new AutogradError(
+      'backward: the tensor does not depend on anything that requires a gradient; ' +
+        'set requiresGrad on a leaf, and do not compute it inside noGrad',
+    );
+  }
+  if (grad !== undefined && !sameShape(grad.shape, root.shape)) {
+    throw new ShapeError(
+      `backward: the gradient must have the shape of the tensor, got ${formatShape(grad.shape)} for ${formatShape(root.shape)}`,
+    );
+  }
+  if (grad !== undefined && grad.dtype !== root.dtype) {
+    throw new DTypeError(
+      `backward: the gradient must have the dtype of the tensor, got ${grad.dtype} for ${root.dtype}; convert it with to()`,
+    );
+  }
+  if (grad === undefined && root.size !== 1) {
+    throw new AutogradError(
+      `backward: only a tensor of one element has an implicit gradient, got ${formatShape(root.shape)}; pass one, or sum first`,
+    );
+  }
+  noGrad(() =>
+    scope(() => {
+      const seed = grad ?? Tensor.empty(root.shape, root.dtype, 'backward');
+      if (grad === undefined) kernels.fill(seed, 1);
+      addGradient((root.node as TapeNode | null) ?? root, seed, false);
+      if (root.node === null) return;
+      const order = reachable(root.node as TapeNode);
+      const retainGraph = options.retainGraph ?? false;
+      try {
+        for (const node of order) {
+          node.run(retainGraph);
+          node.release(retainGraph);
+        }
+      } finally {
+        for (const node of order) node.release(true);
+      }
+    }),
+  );
+}
+
+/** All nodes from `root` down, newest first. */
+function reachable(root: TapeNode): TapeNode[] {
+  const seen = new Set<TapeNode>([root]);
+  for (const node of seen) for (const parent of node.parents()) seen.add(parent);
+  return [...seen].sort((a, b) => b.id - a.id);
+}
+
+/**
+ * The gradients of `root` with respect to `inputs`, returned instead of stored. Inputs that `root` does not depend on
+ * get null.
+ */
+export function gradientsOf(root: Tensor, inputs: readonly Tensor[], grad?: Tensor): (Tensor | null)[] {
+  const before = inputs.map((t) => t.grad);
+  for (const t of inputs) t.grad = null;
+  try {
+    backward(root, grad);
+    return inputs.map((t) => (t.grad === null ? null : released(t.grad)));
+  } finally {
+    inputs.forEach((t, i) => (t.grad = before[i]));
+  }
+}
+
+/** A kept tensor as one that its scope looks after again. */
+function released(t: Tensor): Tensor {
+  const owned = t.view(t.shape, t.strides, t.offset, t.origin);
+  t.dispose();
+  return owned;
+}

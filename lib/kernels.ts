@@ -1,0 +1,592 @@
+/**
+ * The native kernels as typed functions: each writes its numbers into the shared parameter block in the order in which
+ * native/binding/kernels.cpp reads them (scalars, then one offset per array) and passes the arrays. A kernel answers
+ * false when it does not serve a case. Nothing is checked here but bounds, natively: ops check before they call.
+ */
+
+import { dtypes, type DType, type TypedArray } from './dtype.js';
+import { native } from './native.js';
+import type { Shape } from './shape.js';
+
+/** What a kernel needs to know of a tensor. */
+export interface Operand {
+  readonly dtype: DType;
+  /** The typed array the elements lie in. */
+  readonly memory: TypedArray;
+  /** Index of the first element in `memory`. */
+  readonly offset: number;
+  /** Number of elements. */
+  readonly size: number;
+  readonly shape: Shape;
+  readonly strides: Shape;
+}
+
+/** Order of the native UnaryOp. */
+export const unaryOps = [
+  'affine', 'abs', 'square', 'sqrt', 'rsqrt', 'reciprocal', 'exp', 'expm1', 'log', 'log1p', 'sin', 'cos', 'tanh',
+  'sigmoid', 'relu', 'leakyRelu', 'erf', 'gelu', 'geluTanh', 'silu', 'softplus', 'clamp', 'pow', 'floor', 'ceil',
+  'round', 'sign', 'logicalNot', 'isNaN',
+] as const; // prettier-ignore
+export type UnaryOp = (typeof unaryOps)[number];
+
+/** Order of the native BinaryOp. */
+export const binaryOps = [
+  'add', 'sub', 'mul', 'div', 'maximum', 'minimum', 'pow', 'eq', 'ne', 'lt', 'le', 'gt', 'ge', 'logicalAnd',
+  'logicalOr', 'tanhGrad', 'sigmoidGrad', 'reluGrad', 'geluGrad', 'geluTanhGrad', 'siluGrad',
+] as const; // prettier-ignore
+export type BinaryOp = (typeof binaryOps)[number];
+
+/** Order of the native ReduceOp. */
+export const reduceOps = ['sum', 'mean', 'max', 'min', 'prod', 'argmax', 'argmin'] as const;
+export type ReduceOp = (typeof reduceOps)[number];
+
+const numbered = <K extends string>(names: readonly K[]): Record<K, number> =>
+  Object.fromEntries(names.map((name, i) => [name, i])) as Record<K, number>;
+const unaryIds = numbered(unaryOps);
+const binaryIds = numbered(binaryOps);
+const reduceIds = numbered(reduceOps);
+
+const p = native.params;
+let n = 0;
+
+function put(value: number): void {
+  p[n++] = value;
+}
+
+/** The iteration space: its shape, then each operand's strides. */
+function putSpace(shape: Shape, ...strides: Shape[]): void {
+  p[n++] = shape.length;
+  for (let i = 0; i < shape.length; i++) p[n++] = shape[i];
+  for (const s of strides) for (let i = 0; i < s.length; i++) p[n++] = s[i];
+}
+
+/** Writes each array's offset; the arrays follow in the call. */
+function putOffsets(...operands: (Operand | null)[]): void {
+  for (const operand of operands) p[n++] = operand === null ? 0 : operand.offset;
+}
+
+const memory = (operand: Operand | null): TypedArray | null => (operand === null ? null : operand.memory);
+
+/** y = f(x), both contiguous. `a` and `b` are the op's constants (native/kernels.h). */
+export function unary(op: UnaryOp, x: Operand, y: Operand, a = 0, b = 0): boolean {
+  n = 0;
+  put(unaryIds[op]);
+  put(dtypes[x.dtype].id);
+  put(dtypes[y.dtype].id);
+  put(x.size);
+  put(a);
+  put(b);
+  put(x.offset);
+  put(y.offset);
+  return native.unary(x.memory, y.memory);
+}
+
+/** out = f(a, b); the strides read a and b in the shape of the contiguous out. */
+export function binary(
+  op: BinaryOp,
+  a: Operand,
+  aStrides: Shape,
+  b: Operand,
+  bStrides: Shape,
+  out: Operand,
+): boolean {
+  n = 0;
+  put(binaryIds[op]);
+  put(dtypes[a.dtype].id);
+  put(dtypes[out.dtype].id);
+  putSpace(out.shape, aStrides, bStrides);
+  put(a.offset);
+  put(b.offset);
+  put(out.offset);
+  return native.binary(a.memory, b.memory, out.memory);
+}
+
+/** out = condition ? a : b, each read in the shape of the contiguous out. */
+export function where(
+  condition: Operand,
+  conditionStrides: Shape,
+  a: Operand,
+  aStrides: Shape,
+  b: Operand,
+  bStrides: Shape,
+  out: Operand,
+): boolean {
+  n = 0;
+  put(dtypes[a.dtype].id);
+  putSpace(out.shape, conditionStrides, aStrides, bStrides);
+  putOffsets(condition, a, b, out);
+  return native.where(condition.memory, a.memory, b.memory, out.memory);
+}
+
+/** Copies `source` into `destination` (same shape, any layouts and dtypes), or adds it there. */
+export function copy(source: Operand, destination: Operand, accumulate = false): boolean {
+  n = 0;
+  put(dtypes[source.dtype].id);
+  put(dtypes[destination.dtype].id);
+  put(accumulate ? 1 : 0);
+  putSpace(source.shape, source.strides, destination.strides);
+  put(source.offset);
+  put(destination.offset);
+  return native.copy(source.memory, destination.memory);
+}
+
+/** Sets every element of the contiguous `y`. */
+export function fill(y: Operand, value: number): boolean {
+  n = 0;
+  put(dtypes[y.dtype].id);
+  put(y.size);
+  put(value);
+  put(y.offset);
+  return native.fill(y.memory);
+}
+
+/** Reduces the middle dimension of the contiguous x (outer, count, inner). */
+export function reduce(
+  op: ReduceOp,
+  x: Operand,
+  out: Operand,
+  outer: number,
+  count: number,
+  inner: number,
+): boolean {
+  n = 0;
+  put(reduceIds[op]);
+  put(dtypes[x.dtype].id);
+  put(dtypes[out.dtype].id);
+  put(outer);
+  put(count);
+  put(inner);
+  put(x.offset);
+  put(out.offset);
+  return native.reduce(x.memory, out.memory);
+}
+
+/** Running sum along the middle dimension of (outer, count, inner), from the end when `reverse`. */
+export function cumsum(
+  x: Operand,
+  out: Operand,
+  outer: number,
+  count: number,
+  inner: number,
+  reverse: boolean,
+): boolean {
+  n = 0;
+  put(dtypes[x.dtype].id);
+  put(outer);
+  put(count);
+  put(inner);
+  put(reverse ? 1 : 0);
+  put(x.offset);
+  put(out.offset);
+  return native.cumsum(x.memory, out.memory);
+}
+
+/** The sum of squares of a contiguous tensor, in double precision; -1 when its dtype is not served. */
+export function sumSquares(x: Operand): number {
+  n = 0;
+  put(dtypes[x.dtype].id);
+  put(x.size);
+  put(x.offset);
+  return native.sumSquares(x.memory);
+}
+
+/** Sizes of an indexing kernel: x is (outer, size, inner), `count` rows are picked. */
+export interface IndexSizes {
+  readonly outer: number;
+  readonly size: number;
+  readonly inner: number;
+  readonly count: number;
+}
+
+function putIndexSizes(x: Operand, sizes: IndexSizes): void {
+  n = 0;
+  put(dtypes[x.dtype].id);
+  put(sizes.outer);
+  put(sizes.size);
+  put(sizes.inner);
+  put(sizes.count);
+}
+
+/** out[o, i, :] = x[o, ids[i], :] */
+export function indexSelect(x: Operand, ids: Operand, out: Operand, sizes: IndexSizes): boolean {
+  putIndexSizes(x, sizes);
+  putOffsets(x, ids, out);
+  return native.indexSelect(x.memory, ids.memory, out.memory);
+}
+
+/** x[o, ids[i], :] += source[o, i, :] */
+export function indexAdd(x: Operand, ids: Operand, source: Operand, sizes: IndexSizes): boolean {
+  putIndexSizes(x, sizes);
+  putOffsets(x, ids, source);
+  return native.indexAdd(x.memory, ids.memory, source.memory);
+}
+
+/** out[o, i, j] = x[o, ids[o, i, j], j] */
+export function gather(x: Operand, ids: Operand, out: Operand, sizes: IndexSizes): boolean {
+  putIndexSizes(x, sizes);
+  putOffsets(x, ids, out);
+  return native.gather(x.memory, ids.memory, out.memory);
+}
+
+/** x[o, ids[o, i, j], j] += source[o, i, j] */
+export function scatterAdd(x: Operand, ids: Operand, source: Operand, sizes: IndexSizes): boolean {
+  putIndexSizes(x, sizes);
+  putOffsets(x, ids, source);
+  return native.scatterAdd(x.memory, ids.memory, source.memory);
+}
+
+/** Position of the first of `ids` outside [0, size), or -1. */
+export function findBadId(ids: Operand, size: number): number {
+  n = 0;
+  put(ids.size);
+  put(size);
+  put(ids.offset);
+  return native.findBadId(ids.memory);
+}
+
+/** Softmax (or its logarithm) of each of the contiguous rows. */
+export function softmax(x: Operand, y: Operand, rows: number, cols: number, log: boolean): boolean {
+  n = 0;
+  put(rows);
+  put(cols);
+  put(log ? 1 : 0);
+  put(x.offset);
+  put(y.offset);
+  return native.softmax(x.memory, y.memory);
+}
+
+export function softmaxGrad(
+  y: Operand,
+  dy: Operand,
+  dx: Operand,
+  rows: number,
+  cols: number,
+  log: boolean,
+): boolean {
+  n = 0;
+  put(rows);
+  put(cols);
+  put(log ? 1 : 0);
+  putOffsets(y, dy, dx);
+  return native.softmaxGrad(y.memory, dy.memory, dx.memory);
+}
+
+/** Loss and log-sum-exp of each row of logits against its class id. */
+export function crossEntropy(
+  logits: Operand,
+  targets: Operand,
+  loss: Operand,
+  lse: Operand,
+  ignoreIndex: number,
+  smoothing: number,
+): boolean {
+  n = 0;
+  put(logits.shape[0]);
+  put(logits.shape[1]);
+  put(ignoreIndex);
+  put(smoothing);
+  putOffsets(logits, targets, loss, lse);
+  return native.crossEntropy(logits.memory, targets.memory, loss.memory, lse.memory);
+}
+
+/** dlogits, which may be the logits themselves. */
+export function crossEntropyGrad(
+  logits: Operand,
+  targets: Operand,
+  lse: Operand,
+  dloss: Operand,
+  dlogits: Operand,
+  ignoreIndex: number,
+  smoothing: number,
+): boolean {
+  n = 0;
+  put(logits.shape[0]);
+  put(logits.shape[1]);
+  put(ignoreIndex);
+  put(smoothing);
+  putOffsets(logits, targets, lse, dloss, dlogits);
+  return native.crossEntropyGrad(logits.memory, targets.memory, lse.memory, dloss.memory, dlogits.memory);
+}
+
+export function layerNorm(
+  x: Operand,
+  weight: Operand | null,
+  bias: Operand | null,
+  y: Operand,
+  mean: Operand,
+  rstd: Operand,
+  rows: number,
+  cols: number,
+  eps: number,
+): boolean {
+  n = 0;
+  put(rows);
+  put(cols);
+  put(eps);
+  putOffsets(x, weight, bias, y, mean, rstd);
+  return native.layerNorm(x.memory, memory(weight), memory(bias), y.memory, mean.memory, rstd.memory);
+}
+
+/** dx, and dweight and dbias where wanted (overwritten, or added to when `accumulate`). */
+export function layerNormGrad(
+  x: Operand,
+  weight: Operand | null,
+  mean: Operand,
+  rstd: Operand,
+  dy: Operand,
+  dx: Operand,
+  dweight: Operand | null,
+  dbias: Operand | null,
+  rows: number,
+  cols: number,
+  accumulate: boolean,
+): boolean {
+  n = 0;
+  put(rows);
+  put(cols);
+  put(accumulate ? 1 : 0);
+  putOffsets(x, weight, mean, rstd, dy, dx, dweight, dbias);
+  return native.layerNormGrad(
+    x.memory,
+    memory(weight),
+    mean.memory,
+    rstd.memory,
+    dy.memory,
+    dx.memory,
+    memory(dweight),
+    memory(dbias),
+  );
+}
+
+export function rmsNorm(
+  x: Operand,
+  weight: Operand | null,
+  y: Operand,
+  rstd: Operand,
+  rows: number,
+  cols: number,
+  eps: number,
+): boolean {
+  n = 0;
+  put(rows);
+  put(cols);
+  put(eps);
+  putOffsets(x, weight, y, rstd);
+  return native.rmsNorm(x.memory, memory(weight), y.memory, rstd.memory);
+}
+
+export function rmsNormGrad(
+  x: Operand,
+  weight: Operand | null,
+  rstd: Operand,
+  dy: Operand,
+  dx: Operand,
+  dweight: Operand | null,
+  rows: number,
+  cols: number,
+  accumulate: boolean,
+): boolean {
+  n = 0;
+  put(rows);
+  put(cols);
+  put(accumulate ? 1 : 0);
+  putOffsets(x, weight, rstd, dy, dx, dweight);
+  return native.rmsNormGrad(x.memory, memory(weight), rstd.memory, dy.memory, dx.memory, memory(dweight));
+}
+
+/** Sizes and strides (elements) of C = alpha A B + beta C + bias, for `batch` products. */
+export interface GemmSizes {
+  readonly batch: number;
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  readonly aRow: number;
+  readonly aCol: number;
+  readonly aBatch: number;
+  readonly bRow: number;
+  readonly bCol: number;
+  readonly bBatch: number;
+  readonly cRow: number;
+  readonly cBatch: number;
+  readonly alpha?: number;
+  readonly beta?: number;
+}
+
+export function gemm(a: Operand, b: Operand, c: Operand, bias: Operand | null, s: GemmSizes): boolean {
+  n = 0;
+  put(s.batch);
+  put(s.m);
+  put(s.n);
+  put(s.k);
+  put(dtypes[a.dtype].id);
+  put(dtypes[c.dtype].id);
+  put(s.aRow);
+  put(s.aCol);
+  put(s.aBatch);
+  put(s.bRow);
+  put(s.bCol);
+  put(s.bBatch);
+  put(s.cRow);
+  put(s.cBatch);
+  put(s.alpha ?? 1);
+  put(s.beta ?? 0);
+  putOffsets(a, b, c, bias);
+  return native.gemm(a.memory, b.memory, c.memory, memory(bias));
+}
+
+/** Options of an attention call; see `struct Attention` in native/kernels.h. */
+export interface AttentionOptions {
+  readonly scale: number;
+  readonly causal: boolean;
+  /** Sliding window, 0 for none. */
+  readonly window: number;
+  readonly dropout: number;
+  readonly seed: number;
+  readonly randomOffset: number;
+}
+
+/** Strides of (B, H, T, D): batch, head, row; the head size has stride 1. */
+function putHeadStrides(x: Operand): void {
+  put(x.strides[0]);
+  put(x.strides[1]);
+  put(x.strides[2]);
+}
+
+function putAttention(
+  q: Operand,
+  k: Operand,
+  v: Operand,
+  bias: Operand | null,
+  out: Operand,
+  o: AttentionOptions,
+) {
+  n = 0;
+  put(q.shape[0]);
+  put(q.shape[1]);
+  put(k.shape[1]);
+  put(q.shape[2]);
+  put(k.shape[2]);
+  put(q.shape[3]);
+  putHeadStrides(q);
+  putHeadStrides(k);
+  putHeadStrides(v);
+  putHeadStrides(out);
+  put(o.scale);
+  put(o.causal ? 1 : 0);
+  put(o.window);
+  for (let i = 0; i < 4; i++) put(bias === null ? 0 : bias.strides[i]);
+  put(o.dropout);
+  put(o.seed);
+  put(o.randomOffset);
+}
+
+/** q (B, H, T, D), k and v (B, Hkv, S, D), bias broadcast to (B, H, T, S) or null, out like q, lse (B, H, T) or null. */
+export function attention(
+  q: Operand,
+  k: Operand,
+  v: Operand,
+  bias: Operand | null,
+  out: Operand,
+  lse: Operand | null,
+  options: AttentionOptions,
+): boolean {
+  putAttention(q, k, v, bias, out, options);
+  putOffsets(q, k, v, bias, out, lse);
+  return native.attention(q.memory, k.memory, v.memory, memory(bias), out.memory, memory(lse));
+}
+
+export function attentionGrad(
+  q: Operand,
+  k: Operand,
+  v: Operand,
+  bias: Operand | null,
+  out: Operand,
+  lse: Operand,
+  dout: Operand,
+  dq: Operand,
+  dk: Operand,
+  dv: Operand,
+  dbias: Operand | null,
+  options: AttentionOptions,
+): boolean {
+  putAttention(q, k, v, bias, out, options);
+  putHeadStrides(dout);
+  putHeadStrides(dq);
+  putHeadStrides(dk);
+  putHeadStrides(dv);
+  putOffsets(q, k, v, bias, out, lse, dout, dq, dk, dv, dbias);
+  return native.attentionGrad(
+    q.memory,
+    k.memory,
+    v.memory,
+    memory(bias),
+    out.memory,
+    lse.memory,
+    dout.memory,
+    dq.memory,
+    dk.memory,
+    dv.memory,
+    memory(dbias),
+  );
+}
+
+/** Uniform numbers in [low, high) from positions `offset`, `offset + 1`, ... of the stream of `seed`. */
+export function randomUniform(y: Operand, seed: number, offset: number, low: number, high: number): boolean {
+  n = 0;
+  put(y.size);
+  put(seed);
+  put(offset);
+  put(low);
+  put(high);
+  put(y.offset);
+  return native.randomUniform(y.memory);
+}
+
+export function randomNormal(y: Operand, seed: number, offset: number, mean: number, std: number): boolean {
+  n = 0;
+  put(y.size);
+  put(seed);
+  put(offset);
+  put(mean);
+  put(std);
+  put(y.offset);
+  return native.randomNormal(y.memory);
+}
+
+export function dropout(x: Operand, y: Operand, probability: number, seed: number, offset: number): boolean {
+  n = 0;
+  put(x.size);
+  put(probability);
+  put(seed);
+  put(offset);
+  put(x.offset);
+  put(y.offset);
+  return native.dropout(x.memory, y.memory);
+}
+
+/** One AdamW update; see `struct AdamW` in native/kernels.h. */
+export interface AdamWStep {
+  readonly lr: number;
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly eps: number;
+  readonly weightDecay: number;
+  readonly biasCorrection1: number;
+  readonly biasCorrection2: number;
+  readonly gradScale: number;
+}
+
+export function adamw(parameter: Operand, grad: Operand, m: Operand, v: Operand, step: AdamWStep): boolean {
+  n = 0;
+  put(parameter.size);
+  put(step.lr);
+  put(step.beta1);
+  put(step.beta2);
+  put(step.eps);
+  put(step.weightDecay);
+  put(step.biasCorrection1);
+  put(step.biasCorrection2);
+  put(step.gradScale);
+  putOffsets(parameter, grad, m, v);
+  return native.adamw(parameter.memory, grad.memory, m.memory, v.memory);
+}

@@ -1,0 +1,222 @@
+/**
+ * Losses. Cross-entropy takes logits and is fused with the softmax (native/cpu/softmax.cpp): forward is one pass over
+ * the logits, and its gradient is written over them when nobody else needs them, so that a vocabulary of 50,257 never
+ * costs a second buffer of that size.
+ */
+
+import { ArgumentError, checkOptions, IndexError, ShapeError } from '../errors.js';
+import * as kernels from '../kernels.js';
+import { checkFloating, compact, defineOp, detach } from '../op.js';
+import { formatShape, sameShape, sizeOf } from '../shape.js';
+import { scope, Tensor } from '../tensor.js';
+import { abs, add, exp, gt, log, log1p, maximum, mul, ne, neg, square, sub, where } from './elementwise.js';
+import { gather } from './indexing.js';
+import { reshape } from './movement.js';
+import { mean, sum } from './reduce.js';
+import { logSoftmax } from './softmax.js';
+
+/** How the losses of the elements become one: their mean, their sum, or all of them. */
+export type Reduction = 'mean' | 'sum' | 'none';
+
+function reduceLoss(losses: Tensor, reduction: Reduction): Tensor {
+  if (reduction === 'none') return losses;
+  if (reduction === 'sum') return sum(losses);
+  if (reduction === 'mean') return mean(losses);
+  throw new ArgumentError(`loss: reduction must be 'mean', 'sum' or 'none', got '${String(reduction)}'`);
+}
+
+interface RowSettings {
+  readonly ignoreIndex: number;
+  readonly labelSmoothing: number;
+}
+
+/** The loss of each row of logits (N, V) against its class id (N); 0 for ignored rows. */
+const crossEntropyRows = defineOp<[Tensor, Tensor], RowSettings>({
+  name: 'crossEntropy',
+  shape: ([logits]) => ({ shape: [logits.shape[0]], dtype: logits.dtype }),
+  forward(losses, [input, ids], { ignoreIndex, labelSmoothing }, tape) {
+    if (input.dtype !== 'float32') return false;
+    const logits = compact(input);
+    const targets = compact(ids);
+    const lse = Tensor.empty(losses.shape, 'float32', 'crossEntropy');
+    tape?.save(logits, targets, lse);
+    return kernels.crossEntropy(logits, targets, losses, lse, ignoreIndex, labelSmoothing);
+  },
+  // dlogits = (softmax(logits) - target distribution) · dloss of the row
+  backward(grad, node, { ignoreIndex, labelSmoothing }) {
+    const [logits, targets, lse] = node.saved as [Tensor, Tensor, Tensor];
+    const dlogits = node.mayOverwrite(logits)
+      ? logits
+      : Tensor.empty(logits.shape, 'float32', 'crossEntropy gradient');
+    kernels.crossEntropyGrad(logits, targets, lse, compact(grad), dlogits, ignoreIndex, labelSmoothing);
+    return [dlogits];
+  },
+  definition([logits, targets], { ignoreIndex, labelSmoothing }) {
+    const logProbabilities = logSoftmax(logits, -1); // (N, V)
+    const counted = ne(targets, ignoreIndex);
+    const picked = pickTargets(logProbabilities, where(counted, targets, 0));
+    const smooth = mean(logProbabilities, -1);
+    return where(counted, add(mul(picked, labelSmoothing - 1), mul(smooth, -labelSmoothing)), 0);
+  },
+});
+
+/** The entry of each row (N, V) that its target (N) names. */
+function pickTargets(rows: Tensor, targets: Tensor): Tensor {
+  return reshape(gather(rows, 1, reshape(targets, [-1, 1])), [-1]);
+}
+
+/** Options of {@link crossEntropy}. */
+export interface CrossEntropyOptions {
+  /** Rows with this target count for nothing; -100 by default. */
+  readonly ignoreIndex?: number;
+  /** Share of the target distribution that is spread evenly over all classes, 0 by default. */
+  readonly labelSmoothing?: number;
+  /** 'mean' (over the rows that count) by default. */
+  readonly reduction?: Reduction;
+  /** A weight for each class, [V]. */
+  readonly weight?: Tensor | null;
+}
+
+/**
+ * Softmax cross-entropy of logits against class ids.
+ *
+ * @param logits (..., V)
+ * @param targets (...) int32 class ids in [0, V), or `ignoreIndex`
+ * @returns A tensor without dimensions; with reduction 'none', one loss per target. The mean over no row is NaN, as in
+ *   PyTorch.
+ * @throws ShapeError, IndexError when a target is no class.
+ */
+export function crossEntropy(logits: Tensor, targets: Tensor, options: CrossEntropyOptions = {}): Tensor {
+  checkOptions('crossEntropy', options, ['ignoreIndex', 'labelSmoothing', 'reduction', 'weight']);
+  const { ignoreIndex = -100, labelSmoothing = 0, reduction = 'mean', weight = null } = options;
+  checkFloating('crossEntropy', logits);
+  const classes = logits.shape[logits.rank - 1];
+  if (
+    logits.rank === 0 ||
+    classes === 0 ||
+    !sameShape(logits.shape.slice(0, -1), targets.shape) ||
+    targets.dtype !== 'int32'
+  ) {
+    throw new ShapeError(
+      `crossEntropy: logits must be (..., V) and targets (...) of int32, got logits ${formatShape(logits.shape)} and ` +
+        `targets ${targets.dtype} ${formatShape(targets.shape)}`,
+    );
+  }
+  if ((ignoreIndex | 0) !== ignoreIndex) {
+    throw new ArgumentError(`crossEntropy: ignoreIndex must be a 32-bit integer, got ${ignoreIndex}`);
+  }
+  if (!(labelSmoothing >= 0 && labelSmoothing <= 1)) {
+    throw new ArgumentError(`crossEntropy: labelSmoothing must lie in [0, 1], got ${labelSmoothing}`);
+  }
+  const counted = countTargets(targets, classes, ignoreIndex);
+  return scope(() => {
+    const rows = reshape(logits, [sizeOf(targets.shape), classes]);
+    const ids = reshape(targets, [targets.size]);
+    if (weight !== null) {
+      return weightedCrossEntropy(
+        rows,
+        ids,
+        weight,
+        { ignoreIndex, labelSmoothing, reduction },
+        targets.shape,
+      );
+    }
+    const losses = crossEntropyRows([rows, ids], { ignoreIndex, labelSmoothing });
+    if (reduction === 'mean') return mul(sum(losses), counted === 0 ? NaN : 1 / counted);
+    return reduction === 'none' ? reshape(losses, targets.shape) : reduceLoss(losses, reduction);
+  });
+}
+
+/** Checks every target and counts those that are not ignored. */
+function countTargets(targets: Tensor, classes: number, ignoreIndex: number): number {
+  const ids = targets.data;
+  let counted = 0;
+  for (let i = 0; i < ids.length; i++) {
+    const id = ids[i];
+    if (id === ignoreIndex) continue;
+    if (id < 0 || id >= classes) {
+      throw new IndexError(
+        `crossEntropy: target ${id} at position ${i} is outside the ${classes} classes (ignoreIndex is ${ignoreIndex})`,
+      );
+    }
+    counted++;
+  }
+  return counted;
+}
+
+/** With class weights w: Σ_rows of -(1 - s) w_y log p_y - s / V Σ_c w_c log p_c; its mean divides by Σ_rows w_y. */
+function weightedCrossEntropy(
+  logits: Tensor,
+  targets: Tensor,
+  weight: Tensor,
+  options: Required<Omit<CrossEntropyOptions, 'weight'>>,
+  shape: readonly number[],
+): Tensor {
+  const { ignoreIndex, labelSmoothing, reduction } = options;
+  const classes = logits.shape[1];
+  if (weight.rank !== 1 || weight.size !== classes) {
+    throw new ShapeError(`crossEntropy: weight must be [${classes}], got ${formatShape(weight.shape)}`);
+  }
+  const logProbabilities = logSoftmax(logits, -1);
+  const counted = ne(targets, ignoreIndex);
+  const safe = where(counted, targets, 0);
+  const rowWeights = where(counted, gather(detach(weight), 0, safe), 0); // (N)
+  const picked = pickTargets(logProbabilities, safe);
+  const smooth = where(counted, mean(mul(logProbabilities, detach(weight)), -1), 0);
+  const losses = sub(mul(mul(picked, rowWeights), labelSmoothing - 1), mul(smooth, labelSmoothing));
+  if (reduction === 'mean') return mul(sum(losses), 1 / sum(rowWeights).item());
+  return reduction === 'none' ? reshape(losses, shape) : reduceLoss(losses, reduction);
+}
+
+function checkPair(name: string, input: Tensor, target: Tensor, options: object): void {
+  checkOptions(name, options, ['reduction']);
+  checkFloating(name, input);
+  if (!sameShape(input.shape, target.shape)) {
+    throw new ShapeError(
+      `${name}: input and target must have the same shape, got ${formatShape(input.shape)} and ${formatShape(target.shape)}`,
+    );
+  }
+}
+
+/** Mean (or sum, or all) of |input - target|. */
+export function l1Loss(input: Tensor, target: Tensor, options: { reduction?: Reduction } = {}): Tensor {
+  checkPair('l1Loss', input, target, options);
+  return reduceLoss(abs(sub(input, target)), options.reduction ?? 'mean');
+}
+
+/** Mean (or sum, or all) of (input - target)². */
+export function mseLoss(input: Tensor, target: Tensor, options: { reduction?: Reduction } = {}): Tensor {
+  checkPair('mseLoss', input, target, options);
+  return reduceLoss(square(sub(input, target)), options.reduction ?? 'mean');
+}
+
+/**
+ * Binary cross-entropy of logits x against probabilities t, in the form that does not overflow:
+ * max(x, 0) - x t + log(1 + exp(-|x|)).
+ */
+export function binaryCrossEntropyWithLogits(
+  input: Tensor,
+  target: Tensor,
+  options: { reduction?: Reduction } = {},
+): Tensor {
+  checkPair('binaryCrossEntropyWithLogits', input, target, options);
+  const losses = add(sub(maximum(input, 0), mul(input, target)), log1p(exp(neg(abs(input)))));
+  return reduceLoss(losses, options.reduction ?? 'mean');
+}
+
+/**
+ * Kullback-Leibler divergence of log-probabilities `input` from probabilities `target`: Σ target (log target - input).
+ * 'batchmean' divides the sum by the size of the first dimension, which is the mathematical mean.
+ */
+export function klDiv(
+  input: Tensor,
+  target: Tensor,
+  options: { reduction?: Reduction | 'batchmean' } = {},
+): Tensor {
+  checkPair('klDiv', input, target, options);
+  const { reduction = 'mean' } = options;
+  const entropy = mul(target, log(where(gt(target, 0), target, 1))); // t log t, 0 where t is 0
+  const losses = sub(entropy, mul(input, target));
+  if (reduction === 'batchmean') return mul(sum(losses), 1 / input.shape[0]);
+  return reduceLoss(losses, reduction);
+}

@@ -1,0 +1,263 @@
+/**
+ * Matrix products. All of them end in one native call, a packed GEMM that takes transposed and batched operands by
+ * their strides, adds a bias row and can add into its output: no transpose is ever copied, and a weight's gradient is
+ * summed straight into place.
+ */
+
+import type { TapeNode } from '../autograd.js';
+import { checkOptions, ShapeError } from '../errors.js';
+import * as kernels from '../kernels.js';
+import { checkFloating, compact, defineOp, promoted, sumToShape } from '../op.js';
+import { broadcastShapes, broadcastStrides, formatShape, sizeOf, type Shape } from '../shape.js';
+import { checkTensor, Tensor } from '../tensor.js';
+import { add } from './elementwise.js';
+import { reshape, transpose } from './movement.js';
+
+interface MatrixOptions {
+  /** 1 adds to what `out` holds, 0 (the default) overwrites it. */
+  readonly beta?: number;
+  readonly bias?: Tensor | null;
+}
+
+/**
+ * out = a b (+ beta out) for a (..., m, k), b (..., k, n) of any strides and a contiguous out (..., m, n), whose batch
+ * dimensions a and b broadcast to.
+ */
+function multiplyInto(out: Tensor, a: Tensor, b: Tensor, options: MatrixOptions = {}): boolean {
+  const [m, n] = out.shape.slice(-2);
+  const k = a.shape[a.rank - 1];
+  const outBatch = out.shape.slice(0, -2);
+  const used = outBatch.map((_, d) => d).filter((d) => outBatch[d] !== 1);
+  const batchStrides = (x: Tensor): number[] => {
+    const strides = broadcastStrides(x.shape.slice(0, -2), x.strides.slice(0, -2), outBatch);
+    return used.map((d) => strides[d]);
+  };
+  const batch = used.map((d) => outBatch[d]);
+  const aBatch = batchStrides(a);
+  const bBatch = batchStrides(b);
+  const last = batch.length - 1;
+  // Dimensions from `merged` on are one batch dimension to the kernel; those before it are looped over here.
+  let merged = Math.max(last, 0);
+  while (merged > 0 && mergeable(batch, aBatch, merged - 1) && mergeable(batch, bBatch, merged - 1)) merged--;
+  const inner = sizeOf(batch.slice(merged));
+  const sizes: kernels.GemmSizes = {
+    batch: inner,
+    m,
+    n,
+    k,
+    aRow: a.strides[a.rank - 2],
+    aCol: a.strides[a.rank - 1],
+    aBatch: last >= 0 ? aBatch[last] : 0,
+    bRow: b.strides[b.rank - 2],
+    bCol: b.strides[b.rank - 1],
+    bBatch: last >= 0 ? bBatch[last] : 0,
+    cRow: n,
+    cBatch: m * n,
+    beta: options.beta ?? 0,
+  };
+  const bias = options.bias ?? null;
+  const loops = sizeOf(batch.slice(0, merged));
+  for (let i = 0; i < loops; i++) {
+    const at = (operand: Tensor, strides: Shape): kernels.Operand =>
+      loops === 1
+        ? operand
+        : { ...operandOf(operand), offset: operand.offset + offsetOf(i, batch, strides, merged) };
+    const c = loops === 1 ? out : { ...operandOf(out), offset: out.offset + i * inner * m * n };
+    if (!kernels.gemm(at(a, aBatch), at(b, bBatch), c, bias, sizes)) return false;
+  }
+  return true;
+}
+
+/** Whether dimension d and the one after it lie in memory like one dimension. */
+const mergeable = (shape: Shape, strides: Shape, d: number): boolean =>
+  strides[d] === strides[d + 1] * shape[d + 1];
+
+const operandOf = ({ dtype, memory, offset, size, shape, strides }: Tensor): kernels.Operand => ({
+  dtype,
+  memory,
+  offset,
+  size,
+  shape,
+  strides,
+});
+
+/** Memory offset of the i-th combination of the first `count` dimensions. */
+function offsetOf(i: number, shape: Shape, strides: Shape, count: number): number {
+  let offset = 0;
+  for (let d = count - 1; d >= 0; d--) {
+    offset += (i % shape[d]) * strides[d];
+    i = Math.floor(i / shape[d]);
+  }
+  return offset;
+}
+
+/** The last two dimensions swapped, without recording. */
+function transposed(x: Tensor): Tensor {
+  const swap = (s: Shape): Shape => [...s.slice(0, -2), s[s.length - 1], s[s.length - 2]];
+  return x.view(swap(x.shape), swap(x.strides), x.offset, 'transpose');
+}
+
+const matmulOp = defineOp<[Tensor, Tensor]>({
+  name: 'matmul',
+  shape([a, b]) {
+    checkFloating('matmul', a);
+    const [m, k] = a.shape.slice(-2);
+    const [kb, n] = b.shape.slice(-2);
+    if (k !== kb) throw innerMismatch(a.shape, b.shape);
+    const batch = broadcastShapes('matmul', a.shape.slice(0, -2), b.shape.slice(0, -2));
+    return { shape: [...batch, m, n], dtype: a.dtype };
+  },
+  forward(out, [a, b], _, tape) {
+    tape?.save(a, b);
+    return multiplyInto(out, a, b);
+  },
+  // C = A B:  dA = dC Bᵀ,  dB = Aᵀ dC, summed over the dimensions that were broadcast.
+  backward(grad, node) {
+    const [a, b] = node.saved as [Tensor, Tensor];
+    return [
+      node.needs(0) ? gradientOf(grad, transposed(b), a.shape) : null,
+      node.needs(1) ? gradientOf(transposed(a), grad, b.shape) : null,
+    ];
+  },
+});
+
+function gradientOf(a: Tensor, b: Tensor, shape: Shape): Tensor {
+  const batch = broadcastShapes('matmul', a.shape.slice(0, -2), b.shape.slice(0, -2));
+  const out = Tensor.empty([...batch, ...shape.slice(-2)], a.dtype, 'matmul gradient');
+  multiplyInto(out, a, b);
+  return sumToShape(out, shape);
+}
+
+const innerMismatch = (a: Shape, b: Shape): ShapeError =>
+  new ShapeError(
+    `matmul: inner dimensions must match, got a ${formatShape(a)} and b ${formatShape(b)} ` +
+      `(${a[a.length - 1]} and ${b.length > 1 ? b[b.length - 2] : b[0]})`,
+  );
+
+/**
+ * Matrix product with PyTorch's rules: (..., m, k) times (..., k, n) with broadcast batch dimensions; a vector counts as
+ * a row on the left and as a column on the right, and its dimension is dropped from the result.
+ *
+ * @throws ShapeError when the inner or the batch dimensions do not fit.
+ * @example
+ * matmul(tensor([[1, 2], [3, 4]]), tensor([1, 1])); // tensor([3., 7.])
+ */
+export function matmul(a: Tensor, b: Tensor): Tensor {
+  checkTensor('matmul', a);
+  checkTensor('matmul', b);
+  if (a.rank === 0 || b.rank === 0) {
+    throw new ShapeError(
+      `matmul: needs at least one dimension each, got a ${formatShape(a.shape)} and b ${formatShape(b.shape)}; use mul`,
+    );
+  }
+  const [x, y] = promoted('matmul', a, b);
+  const rows = x.rank === 1 ? reshape(x, [1, x.size]) : x;
+  const columns = y.rank === 1 ? reshape(y, [y.size, 1]) : y;
+  if (rows.shape[rows.rank - 1] !== columns.shape[columns.rank - 2]) throw innerMismatch(a.shape, b.shape);
+  // A plain matrix on the right makes one tall product of the whole batch.
+  if (columns.rank === 2 && rows.rank > 2 && y.rank > 1) return linear(x, y, null, { transposed: true });
+  const out = matmulOp([rows, columns], undefined);
+  if (x.rank > 1 && y.rank > 1) return out;
+  const shape = [...out.shape];
+  if (y.rank === 1) shape.pop();
+  if (x.rank === 1) shape.splice(shape.length - (y.rank === 1 ? 1 : 2), 1);
+  return reshape(out, shape);
+}
+
+/** Options of {@link linear}. */
+export interface LinearOptions {
+  /** The weight is [in, out], as GPT-2's "Conv1D" layers store it, instead of [out, in]. */
+  readonly transposed?: boolean;
+}
+
+/** The weight as the (in, out) matrix that x is multiplied by. */
+const inOut = (weight: Tensor, isTransposed: boolean): Tensor => (isTransposed ? weight : transposed(weight));
+
+const asMatrix = (x: Tensor): Tensor => {
+  const packed = compact(x);
+  const cols = x.shape[x.rank - 1];
+  const rows = sizeOf(x.shape.slice(0, -1));
+  return packed.view([rows, cols], [cols, 1], packed.offset, 'linear');
+};
+
+const linearOp = defineOp<[Tensor, Tensor, Tensor | null], { transposed: boolean }>({
+  name: 'linear',
+  shape([x, weight, bias], options) {
+    checkFloating('linear', x);
+    const [inputs, outputs] = inOut(weight, options.transposed).shape;
+    if (x.rank === 0 || x.shape[x.rank - 1] !== inputs) {
+      throw new ShapeError(
+        `linear: the last dimension of x must be the weight's input size, got x ${formatShape(x.shape)} and ` +
+          `weight ${formatShape(weight.shape)} (${options.transposed ? '[in, out]' : '[out, in]'})`,
+      );
+    }
+    if (bias !== null && (bias.rank !== 1 || bias.shape[0] !== outputs)) {
+      throw new ShapeError(`linear: bias must be [${outputs}], got ${formatShape(bias.shape)}`);
+    }
+    return { shape: [...x.shape.slice(0, -1), outputs], dtype: x.dtype };
+  },
+  forward(out, [x, weight, bias], { transposed }, tape) {
+    if (bias !== null && bias.dtype !== 'float32') return false;
+    tape?.save(x, weight);
+    return multiplyInto(asMatrix(out), asMatrix(x), inOut(weight, transposed), {
+      bias: bias && compact(bias),
+    });
+  },
+  // y = x W + b:  dx = dy Wᵀ,  dW = xᵀ dy,  db = Σ_rows dy
+  backward(grad, node, options) {
+    const [x, weight] = node.saved as [Tensor, Tensor];
+    const dy = asMatrix(grad);
+    return [
+      node.needs(0) ? inputGradient(dy, inOut(weight, options.transposed), x.shape) : null,
+      node.needs(1) ? weightGradient(node, asMatrix(x), dy, options.transposed) : null,
+      node.needs(2) ? sumToShape(dy, [dy.shape[1]]) : null,
+    ];
+  },
+  definition([x, weight, bias], { transposed: isTransposed }) {
+    const product = matmulOp(
+      [reshape(x, [-1, x.shape[x.rank - 1]]), isTransposed ? weight : transpose(weight, 0, 1)],
+      undefined,
+    );
+    const y = reshape(product, [...x.shape.slice(0, -1), product.shape[1]]);
+    return bias === null ? y : add(y, bias);
+  },
+});
+
+function inputGradient(dy: Tensor, weight: Tensor, shape: Shape): Tensor {
+  const dx = Tensor.empty(shape, dy.dtype, 'linear gradient');
+  multiplyInto(asMatrix(dx), dy, transposed(weight));
+  return dx;
+}
+
+/** Written or added into the weight's gradient, in the weight's own layout. */
+function weightGradient(node: TapeNode, x: Tensor, dy: Tensor, isTransposed: boolean): null {
+  const { tensor, accumulate } = node.gradInto(1);
+  const beta = accumulate ? 1 : 0;
+  if (isTransposed) multiplyInto(tensor, transposed(x), dy, { beta });
+  else multiplyInto(tensor, transposed(dy), x, { beta });
+  return null;
+}
+
+/**
+ * y = x Wᵀ + b, or x W + b when the weight is stored `transposed`.
+ *
+ * @param x (..., in)
+ * @param weight [out, in], or [in, out] when `transposed`
+ * @param bias [out] or null
+ * @returns (..., out)
+ * @throws ShapeError when the sizes do not fit.
+ */
+export function linear(
+  x: Tensor,
+  weight: Tensor,
+  bias: Tensor | null = null,
+  options: LinearOptions = {},
+): Tensor {
+  checkOptions('linear', options, ['transposed']);
+  checkTensor('linear', weight);
+  if (weight.rank !== 2) {
+    throw new ShapeError(`linear: weight must have two dimensions, got ${formatShape(weight.shape)}`);
+  }
+  const [a, w] = promoted('linear', x, weight);
+  return linearOp([a, w, bias], { transposed: options.transposed ?? false });
+}

@@ -1,0 +1,246 @@
+/**
+ * Memory of tensors. JavaScript owns it, kernels borrow it for the length of a call.
+ *
+ * A storage is a typed array over a block of memory; it counts its users (tensor handles, values saved for backward)
+ * and its block returns to the pool when the last one lets go. Blocks are aligned, advised for huge pages, and reused
+ * by size, so a training loop asks the system for nothing after its second step. A storage that nobody lets go of
+ * (made outside any scope) is watched weakly: once the garbage collector has taken the tensor, its block returns to
+ * the pool too. Forgetting to free therefore costs speed, never correctness.
+ */
+
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { dtypes, type DType, type TypedArray } from './dtype.js';
+import { MemoryError } from './errors.js';
+import { native } from './native.js';
+
+/** Aligned memory of one size. */
+interface Block {
+  readonly buffer: ArrayBuffer;
+  readonly offset: number;
+  readonly bytes: number;
+  /** The last typed array over it, which the next user of the same dtype takes as it is. */
+  view: TypedArray | null;
+}
+
+/** Free blocks by size. */
+const pool = new Map<number, Block[]>();
+/** Blocks of watched storages by watch id. */
+const watched = new Map<number, Block>();
+
+let liveBytes = 0;
+let liveStorages = 0;
+let pooledBytes = 0;
+let peakBytes = 0;
+let systemAllocations = 0;
+/** Bytes handed out to watched storages since the last sweep. */
+let unsweptBytes = 0;
+let unsweptCount = 0;
+
+const sweepBytes = 32 * 2 ** 20;
+const sweepCount = 4096;
+/** The pool may hold this much beyond the greatest amount that was live at once. */
+const poolSlack = 64 * 2 ** 20;
+
+/** Memory statistics; see {@link memory}. */
+export interface MemoryStats {
+  /** Bytes held by tensors. */
+  readonly liveBytes: number;
+  /** Bytes free for reuse. */
+  readonly pooledBytes: number;
+  /** Greatest `liveBytes` since the start or {@link resetPeakMemory}. */
+  readonly peakBytes: number;
+  /** Storages held by tensors (views share one). */
+  readonly tensors: number;
+  /** Blocks asked from the system so far: it stops growing once a loop is in its stride. */
+  readonly systemAllocations: number;
+  /** Bytes of workspace held by the kernels' threads. */
+  readonly workspaceBytes: number;
+}
+
+let collectGarbage: (() => void) | null = null;
+
+/** V8's garbage collector as a function. It is always there, but shown only on request. */
+function exposeGarbageCollector(): () => void {
+  setFlagsFromString('--expose-gc');
+  return runInNewContext('gc') as () => void;
+}
+
+/**
+ * What tensors and the pool hold now; mapped files are not counted. Runs the garbage collector first (some
+ * milliseconds), so that the figures do not depend on when it last ran: two calls at the same place of a loop agree.
+ */
+export function memory(): MemoryStats {
+  collectGarbage ??= exposeGarbageCollector();
+  collectGarbage();
+  sweep();
+  const workspaceBytes = native.scratchBytes();
+  return { liveBytes, pooledBytes, peakBytes, tensors: liveStorages, systemAllocations, workspaceBytes };
+}
+
+/** Starts a new measurement of `memory().peakBytes` from what is live now. */
+export function resetPeakMemory(): void {
+  sweep();
+  peakBytes = liveBytes;
+}
+
+/** Gives all free blocks back to the system. */
+export function emptyPool(): void {
+  sweep();
+  trimPool(0);
+}
+
+export class Storage {
+  /** Number of tensors and saved values that use it. */
+  users = 0;
+  /** Counts in-place writes, so that backward can refuse a saved value that was overwritten. */
+  version = 0;
+  #data: TypedArray | null;
+  #block: Block | null;
+  #watch = -1;
+
+  private constructor(
+    readonly dtype: DType,
+    data: TypedArray,
+    block: Block | null,
+  ) {
+    this.#data = data;
+    this.#block = block;
+  }
+
+  /** Uninitialised memory for `count` elements, from the pool or the system. */
+  static allocate(dtype: DType, count: number): Storage {
+    const { bytes: elementBytes, array } = dtypes[dtype];
+    const block = takeBlock(blockSize(count * elementBytes));
+    let view = block.view;
+    if (view?.constructor !== array) {
+      view = new array(block.buffer, block.offset, block.bytes / elementBytes);
+      block.view = view;
+    }
+    liveBytes += block.bytes;
+    liveStorages++;
+    if (liveBytes > peakBytes) peakBytes = liveBytes;
+    return new Storage(dtype, view, block);
+  }
+
+  /** A storage over memory that belongs to somebody else: a caller's array or a mapped file. */
+  static over(dtype: DType, data: TypedArray): Storage {
+    return new Storage(dtype, data, null);
+  }
+
+  /** The elements. The array may be longer than the tensor that uses it. */
+  get data(): TypedArray {
+    if (this.#data === null) throw new MemoryError('storage: used after its memory was given back');
+    return this.#data;
+  }
+
+  /** Whether the memory is this library's own (not a caller's array or a mapped file). */
+  get pooled(): boolean {
+    return this.#block !== null;
+  }
+
+  /** One user fewer; the last one gives the memory back. */
+  release(): void {
+    if (--this.users > 0 || this.#data === null) return;
+    this.#data = null;
+    const block = this.#block;
+    if (block === null) return;
+    this.#block = null;
+    if (this.#watch >= 0) {
+      native.unwatch(this.#watch);
+      watched.delete(this.#watch);
+      this.#watch = -1;
+    }
+    giveBack(block);
+  }
+
+  /** Lets the garbage collector give the memory back, for a storage that no scope looks after. */
+  watch(): void {
+    if (this.#block === null || this.#watch >= 0) return;
+    this.#watch = native.watch(this, this.#block.bytes);
+    watched.set(this.#watch, this.#block);
+    unsweptBytes += this.#block.bytes;
+    unsweptCount++;
+  }
+}
+
+function giveBack(block: Block): void {
+  liveBytes -= block.bytes;
+  liveStorages--;
+  pooledBytes += block.bytes;
+  const free = pool.get(block.bytes);
+  if (free === undefined) pool.set(block.bytes, [block]);
+  else free.push(block);
+}
+
+/** Takes back the blocks of watched storages that the garbage collector has found dead. */
+function sweep(): void {
+  unsweptBytes = 0;
+  unsweptCount = 0;
+  for (const id of native.sweepWatched()) {
+    const block = watched.get(id);
+    if (block === undefined) continue;
+    watched.delete(id);
+    giveBack(block);
+  }
+}
+
+/**
+ * Sizes are rounded up so that blocks fit again: eight steps an octave below 1 MiB (at most 12.5 % waste), then
+ * multiples of 64 KiB.
+ */
+function blockSize(bytes: number): number {
+  if (bytes <= 64) return 64;
+  if (bytes >= 2 ** 20) return Math.ceil(bytes / 65536) * 65536;
+  const step = Math.max(64, 2 ** (29 - Math.clz32(bytes - 1)));
+  return Math.ceil(bytes / step) * step;
+}
+
+function takeBlock(bytes: number): Block {
+  let block = pool.get(bytes)?.pop();
+  if (block === undefined && (unsweptBytes > sweepBytes || unsweptCount > sweepCount)) {
+    sweep();
+    block = pool.get(bytes)?.pop();
+  }
+  if (block !== undefined) {
+    pooledBytes -= block.bytes;
+    return block;
+  }
+  trimPool(Math.max(0, Math.max(peakBytes, liveBytes + bytes) + poolSlack - liveBytes - bytes));
+  return systemBlock(bytes);
+}
+
+function systemBlock(bytes: number): Block {
+  const padded = bytes + 64;
+  let buffer: ArrayBuffer;
+  try {
+    buffer = new ArrayBuffer(padded);
+  } catch (cause) {
+    emptyPool();
+    try {
+      buffer = new ArrayBuffer(padded);
+    } catch {
+      throw new MemoryError(
+        `out of memory: could not allocate ${bytes} bytes beside ${liveBytes} bytes in use; ` +
+          'use a smaller batch, sequence or model',
+        { cause },
+      );
+    }
+  }
+  systemAllocations++;
+  return { buffer, offset: native.prepare(buffer), bytes, view: null };
+}
+
+/** Gives free blocks back to the system, sizes that were freed first going first, until at most `limit` bytes stay. */
+function trimPool(limit: number): void {
+  if (pooledBytes <= limit) return;
+  for (const [size, blocks] of pool) {
+    while (blocks.length > 0 && pooledBytes > limit) {
+      const block = blocks.pop()!;
+      pooledBytes -= size;
+      native.release(block.buffer);
+    }
+    if (blocks.length === 0) pool.delete(size);
+    if (pooledBytes <= limit) return;
+  }
+}

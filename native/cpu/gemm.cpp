@@ -1,0 +1,263 @@
+// Matrix products: C = alpha A B + beta C (+ bias), batched, any strides, float32, half types and float64.
+//
+// C is cut into tiles of rows and columns, the tasks of the pool. A task walks along k in blocks; per block it packs
+// its columns of B (into its own level-2 cache, never through memory) and then goes over panels of A, which stay in
+// level 1 while they meet all packed columns. A with rows along k is read where it lies; other layouts are packed a few
+// panels at a time. After Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008).
+//
+// Every element of C is summed along k in an order that depends on k alone: how C is cut, and so the number of
+// threads, never changes a bit.
+#include "../kernels.h"
+#include "gemm_pack.h"
+#include "gemm_skinny.h"
+#include "gemm_tile.h"
+
+namespace tsgpt::TSGPT_NS {
+namespace gemm {
+
+// Longest block of k. A panel of A (14 rows) then takes 21 KB, two thirds of the smallest level-1 cache.
+constexpr int64_t k_block = 384;
+
+// Most columns of B that one task packs: 384 x 512 floats are 768 KB, within the level-2 cache of the processors that
+// this is tuned for (Zen 4: 1 MB, Intel's servers: 1 to 2 MB).
+constexpr int64_t most_cols = 512;
+
+// Panels of A that are packed together: 4 x 16 x 384 floats are 96 KB, beside B in level 2.
+constexpr int64_t panels_at_once = 4;
+
+// What packing one number costs, in multiplications.
+constexpr int64_t pack_cost = 20;
+
+// Scratch slot of this file, so that kernels which call it from their own tasks can use the others.
+constexpr int scratch_slot = 3;
+
+// The same number of blocks as with the longest, but of equal length.
+inline int64_t k_step(int64_t k) { return k <= k_block ? k : div_up(div_up(k, div_up(k, k_block)), 4) * 4; }
+
+// True where A can be read in place: k along the row, and rows that do not all fall into the same few sets of the
+// level-1 cache (a stride of a multiple of 2 KB puts 14 rows into two sets of 8).
+inline bool reads_in_place(const Gemm& g) { return g.a_col == 1 && g.a_row % 512 != 0; }
+
+struct Grid {
+  int64_t row_tiles, col_tiles, cols;  // cols: columns of a tile, a multiple of the register tile's
+
+  int64_t row_begin(int64_t m, int64_t tile) const { return m * tile / row_tiles; }
+};
+
+// Chooses the tiles that finish first: (rounds of tasks) x (cost of a task). Small tiles balance, large tiles pack less.
+// The number of threads may be used here because the cut does not influence the result.
+inline Grid choose_grid(const Gemm& g, int64_t unit, bool packs_a) {
+  int64_t threads = thread_count(), most = min_of(div_up(g.n, unit), most_cols / unit) * unit;
+  Grid best{1, div_up(g.n, most), most};
+  if (is_tiny(g)) return best;
+  double least = 0;
+  for (int64_t cols = most; cols >= unit; cols -= cols > 4 * unit ? 2 * unit : unit) {
+    int64_t col_tiles = div_up(g.n, cols);
+    for (int64_t row_tiles = 1; row_tiles <= 4 * threads && (row_tiles - 1) * tile_rows < g.m; row_tiles++) {
+      double rows = static_cast<double>(g.m) / static_cast<double>(row_tiles), c = static_cast<double>(cols);
+      double task = (rows * c + pack_cost * (c + (packs_a ? rows : 0))) * static_cast<double>(g.k) + 20000;
+      double rounds = static_cast<double>(div_up(g.batch * row_tiles * col_tiles, threads));
+      double cost = task * (rounds + (threads > 1 ? 0.15 : 0));  // a little for threads that start late
+      if (least == 0 || cost < least) {
+        least = cost;
+        best = {row_tiles, col_tiles, cols};
+      }
+    }
+  }
+  return best;
+}
+
+// ------------------------------------------------------------------ one tile of C
+
+template <class T> struct Operands {
+  const T *a, *b;
+  int64_t a_row, a_col, b_row, b_col, k;
+  bool packs_a;
+};
+
+// Steps of k packed before the next panel's turn. Where lanes lie side by side, neighbouring panels share pages and
+// cache lines, so all panels take a few steps together.
+inline int64_t pack_steps(int64_t lane_stride, int64_t k) { return lane_stride == 1 ? min_of(16, k) : k; }
+
+// C[rows, cols] of one task.
+template <class P, class T>
+void run_tile(const Operands<T>& x, int64_t rows, int64_t cols, Output<P> out, typename P::Scalar* scratch) {
+  using Scalar = typename P::Scalar;
+  constexpr int64_t unit = tile_cols<P>;
+  int64_t step = k_step(x.k), panels = div_up(rows, tile_rows);
+  Scalar* packed_b = scratch;
+  Scalar* packed_a = packed_b + step * div_up(cols, unit) * unit;
+  auto panel_begin = [&](int64_t p) { return rows * p / panels; };  // of equal height, as far as it goes
+  for (int64_t k0 = 0; k0 < x.k; k0 += step) {
+    int64_t k = min_of(step, x.k - k0);
+    const T* b = x.b + k0 * x.b_row;
+    for (int64_t s = 0, steps = pack_steps(x.b_col, k); s < k; s += steps) {
+      for (int64_t j = 0; j < cols; j += unit) {
+        int64_t n = min_of(unit, cols - j), padded = n > P::lanes ? unit : P::lanes;
+        const T* from = b + s * x.b_row + j * x.b_col;
+        pack_panel(from, x.b_col, x.b_row, n, min_of(steps, k - s), packed_b + j * k + s * padded, padded);
+      }
+    }
+    for (int64_t p0 = 0; p0 < panels; p0 += panels_at_once) {
+      int64_t p1 = min_of(p0 + panels_at_once, panels);
+      for (int64_t s = 0, steps = pack_steps(x.a_row, k); x.packs_a && s < k; s += steps) {
+        for (int64_t p = p0; p < p1; p++) {
+          int64_t i = panel_begin(p);
+          pack_panel(x.a + i * x.a_row + (k0 + s) * x.a_col, x.a_row, x.a_col, panel_begin(p + 1) - i, min_of(steps, k - s),
+                     packed_a + ((p - p0) * k + s) * panel_rows, panel_rows);
+        }
+      }
+      for (int64_t p = p0; p < p1; p++) {
+        int64_t i = panel_begin(p), height = panel_begin(p + 1) - i;
+        const Scalar* a = packed_a + (p - p0) * k * panel_rows;
+        if (!x.packs_a) a = reinterpret_cast<const Scalar*>(x.a + i * x.a_row + k0 * x.a_col);
+        Tile<P> whole = tile_for<P>(height, unit, !x.packs_a);
+        for (int64_t j = 0; j < cols; j += unit) {
+          int64_t n = min_of(unit, cols - j);
+          Output<P> at{out.c + i * out.row + j, out.row, out.alpha, out.beta, out.bias ? out.bias + j : nullptr};
+          (n == unit ? whole : tile_for<P>(height, n, !x.packs_a))(k, a, x.a_row, packed_b + j * k, at, n);
+        }
+      }
+    }
+    out.beta = 1;  // further blocks add
+    out.bias = nullptr;
+  }
+}
+
+template <class P, class T> void run_tiles(const Gemm& g) {
+  using Scalar = typename P::Scalar;
+  constexpr bool same_type = sizeof(T) == sizeof(Scalar);
+  bool packs_a = !same_type || !reads_in_place(g), through_scratch = P::lanes == width && g.type_c != DType::float32;
+  Grid grid = choose_grid(g, tile_cols<P>, packs_a);
+  int64_t tiles = grid.row_tiles * grid.col_tiles, most_rows = div_up(g.m, grid.row_tiles) + 1;
+  int64_t packed = k_step(g.k) * (grid.cols + (packs_a ? panels_at_once * panel_rows : 0));
+  int64_t sums = through_scratch ? most_rows * grid.cols : 0;
+  parallel_unless(is_tiny(g), g.batch * tiles, [&](int64_t task) {
+    int64_t batch = task / tiles, tile = task % tiles;
+    int64_t i = grid.row_begin(g.m, tile % grid.row_tiles), rows = grid.row_begin(g.m, tile % grid.row_tiles + 1) - i;
+    int64_t j = tile / grid.row_tiles * grid.cols, cols = min_of(grid.cols, g.n - j);
+    size_t bytes = static_cast<size_t>(packed + sums) * sizeof(Scalar);
+    auto* scratch = static_cast<Scalar*>(thread_scratch(scratch_slot, bytes));
+    Operands<T> x{static_cast<const T*>(g.a) + batch * g.a_batch + i * g.a_row,
+                  static_cast<const T*>(g.b) + batch * g.b_batch + j * g.b_col,
+                  g.a_row,
+                  g.a_col,
+                  g.b_row,
+                  g.b_col,
+                  g.k,
+                  packs_a};
+    if (!through_scratch) {
+      Scalar* c = static_cast<Scalar*>(g.c) + batch * g.c_batch + i * g.c_row + j;
+      run_tile<P, T>(x, rows, cols, {c, g.c_row, g.alpha, g.beta, g.bias ? g.bias + j : nullptr}, scratch);
+      return;
+    }
+    if constexpr (P::lanes == width) {  // C of a half type: summed in float32, rounded once
+      float* c = scratch + packed;
+      run_tile<P, T>(x, rows, cols, {c, grid.cols, 1, 0, nullptr}, scratch);
+      for (int64_t r = 0; r < rows; r++) finish_row(g, batch, i + r, j, c + r * grid.cols, cols);
+    }
+  });
+}
+
+// ------------------------------------------------------------------ choosing the way
+
+// Few rows: see gemm_skinny.h. A is made (batch, m, k) float32 first, unless it is that already.
+template <class T> void run_skinny(const Gemm& g) {
+  bool rows_follow = (g.m == 1 || g.a_row == g.k) && (g.batch == 1 || g.a_batch == g.m * g.k);
+  bool ready = sizeof(T) == sizeof(float) && g.a_col == 1 && rows_follow;
+  bool dots = g.b_row == 1;
+  int64_t a_size = ready ? 0 : g.batch * g.m * g.k, size = a_size + (dots ? 0 : sums_size(g));
+  auto* scratch = static_cast<float*>(thread_scratch(scratch_slot, static_cast<size_t>(size) * sizeof(float)));
+  const float* a = scratch;
+  if (ready) {
+    a = static_cast<const float*>(g.a);
+  } else {
+    for (int64_t batch = 0; batch < g.batch; batch++) {
+      for (int64_t i = 0; i < g.m; i++) {
+        const T* from = static_cast<const T*>(g.a) + batch * g.a_batch + i * g.a_row;
+        float* to = scratch + (batch * g.m + i) * g.k;
+        for (int64_t s = 0; s < g.k; s++) to[s] = to_float(from[s * g.a_col]);
+      }
+    }
+  }
+  if (dots) {
+    run_dots<T>(g, a);
+  } else {
+    run_sums<T>(g, a, scratch + a_size);
+  }
+}
+
+// The most rows for which streaming B is not slower than packing it, on every instruction set. To compare, set it to 0
+// and run `npm run bench -- gemm --threads 1`: streamed, 8 x 768 x 768 runs at 76 GFLOP/s there.
+constexpr int64_t skinny_rows = 16;
+
+template <class T> void run(const Gemm& g) {
+  if (g.m <= skinny_rows && (g.b_row == 1 || g.b_col == 1)) {
+    run_skinny<T>(g);
+  } else {
+    run_tiles<Single, T>(g);
+  }
+}
+
+// C = beta * C + bias, where k is 0
+void run_empty(const Gemm& g) {
+  constexpr int64_t chunk = 256;
+  static const float zeros[chunk] = {};
+  for (int64_t row = 0; row < g.batch * g.m; row++) {
+    for (int64_t j = 0; j < g.n; j += chunk) finish_row(g, row / g.m, row % g.m, j, zeros, min_of(chunk, g.n - j));
+  }
+}
+
+void run_empty_double(const Gemm& g) {
+  for (int64_t row = 0; row < g.batch * g.m; row++) {
+    double* c = static_cast<double*>(g.c) + row / g.m * g.c_batch + row % g.m * g.c_row;
+    for (int64_t j = 0; j < g.n; j++) {
+      c[j] = (g.beta != 0 ? static_cast<double>(g.beta) * c[j] : 0) + (g.bias ? static_cast<double>(g.bias[j]) : 0);
+    }
+  }
+}
+
+// The same product with fewer, larger matrices where there is one.
+Gemm simplify(Gemm g) {
+  // One B for the whole batch, and rows that follow one another: one taller product.
+  if (g.batch > 1 && g.b_batch == 0 && g.a_batch == g.m * g.a_row && g.c_batch == g.m * g.c_row) {
+    g.m *= g.batch;
+    g.batch = 1;
+  }
+  // A column is written as the row of the transposed product.
+  if (g.n == 1 && g.m > 1 && g.c_row == 1 && !g.bias) {
+    const void* a = g.a;
+    int64_t a_row = g.a_row, a_col = g.a_col, a_batch = g.a_batch;
+    g.a = g.b, g.a_row = g.b_col, g.a_col = g.b_row, g.a_batch = g.b_batch;
+    g.b = a, g.b_row = a_col, g.b_col = a_row, g.b_batch = a_batch;
+    g.n = g.m, g.m = 1, g.c_row = g.n;
+  }
+  return g;
+}
+
+bool gemm(const Gemm& given) {
+  bool wide = given.type == DType::float64;
+  bool float_c = given.type_c == DType::float32 || given.type_c == DType::float16 || given.type_c == DType::bfloat16;
+  if (wide ? given.type_c != DType::float64 : !float_c) return false;
+  if (given.type != DType::float32 && given.type != DType::float16 && given.type != DType::bfloat16 && !wide) return false;
+  if (given.batch == 0 || given.m == 0 || given.n == 0) return true;
+  Gemm g = simplify(given);
+  if (wide) {
+    g.k == 0 ? run_empty_double(g) : run_tiles<Double, double>(g);
+  } else if (g.k == 0) {
+    run_empty(g);
+  } else if (g.type == DType::float32) {
+    run<float>(g);
+  } else if (g.type == DType::float16) {
+    run<Half>(g);
+  } else {
+    run<BFloat16>(g);
+  }
+  return true;
+}
+
+}  // namespace gemm
+
+void register_gemm(KernelTable& table) { table.gemm = gemm::gemm; }
+
+}  // namespace tsgpt::TSGPT_NS

@@ -1,0 +1,130 @@
+// Packing for GEMM: a strided matrix of any float type becomes panels that the register tile reads in order (float32,
+// or float64 for float64).
+//
+// A panel holds `lanes` rows of A (or columns of B) with k outside: out[k][lane]. Half types are converted on the way,
+// which costs nothing beside the reading. The two layouts that matter run on vectors: lanes side by side in memory
+// (copied) and k side by side (transposed in registers, four lanes by four at a time). Any other strides are gathered.
+#pragma once
+
+#include "simd.h"
+
+namespace tsgpt::TSGPT_NS::gemm {
+
+struct Half {
+  uint16_t bits;
+};
+struct BFloat16 {
+  uint16_t bits;
+};
+
+inline float to_float(float x) { return x; }
+inline float to_float(Half x) { return half_to_float(x.bits); }
+inline float to_float(BFloat16 x) { return bf16_to_float(x.bits); }
+
+using TSGPT_NS::load;
+inline vf load(const Half* p) { return load_half(&p->bits); }
+inline vf load(const BFloat16* p) { return load_bf16(&p->bits); }
+template <class T> inline vf load(const T* p, int64_t n) {
+  T whole[width] = {};
+  std::memcpy(whole, p, static_cast<size_t>(n) * sizeof(T));
+  return load(whole);
+}
+
+// ------------------------------------------------------------------ transposing width x width numbers
+
+// quad(rows, s): four numbers of rows 0, 4, 8, ... from step s on, one row per 128 bits.
+// transpose_quads(r): the 4 x 4 transpose within each 128 bits of four vectors.
+#if defined(__AVX512F__)
+inline vf quad(const float* const* rows, int64_t s) {
+  __m512 v = _mm512_castps128_ps512(_mm_loadu_ps(rows[0] + s));
+  v = _mm512_insertf32x4(v, _mm_loadu_ps(rows[4] + s), 1);
+  v = _mm512_insertf32x4(v, _mm_loadu_ps(rows[8] + s), 2);
+  return {_mm512_insertf32x4(v, _mm_loadu_ps(rows[12] + s), 3)};
+}
+inline void transpose_quads(vf (&r)[4]) {
+  __m512 a = _mm512_unpacklo_ps(r[0].v, r[1].v), b = _mm512_unpackhi_ps(r[0].v, r[1].v);
+  __m512 c = _mm512_unpacklo_ps(r[2].v, r[3].v), d = _mm512_unpackhi_ps(r[2].v, r[3].v);
+  r[0].v = _mm512_shuffle_ps(a, c, 0x44);
+  r[1].v = _mm512_shuffle_ps(a, c, 0xee);
+  r[2].v = _mm512_shuffle_ps(b, d, 0x44);
+  r[3].v = _mm512_shuffle_ps(b, d, 0xee);
+}
+#elif defined(__AVX2__)
+inline vf quad(const float* const* rows, int64_t s) {
+  return {_mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(rows[0] + s)), _mm_loadu_ps(rows[4] + s), 1)};
+}
+inline void transpose_quads(vf (&r)[4]) {
+  __m256 a = _mm256_unpacklo_ps(r[0].v, r[1].v), b = _mm256_unpackhi_ps(r[0].v, r[1].v);
+  __m256 c = _mm256_unpacklo_ps(r[2].v, r[3].v), d = _mm256_unpackhi_ps(r[2].v, r[3].v);
+  r[0].v = _mm256_shuffle_ps(a, c, 0x44);
+  r[1].v = _mm256_shuffle_ps(a, c, 0xee);
+  r[2].v = _mm256_shuffle_ps(b, d, 0x44);
+  r[3].v = _mm256_shuffle_ps(b, d, 0xee);
+}
+#else
+inline vf quad(const float* const* rows, int64_t s) { return TSGPT_NS::load(rows[0] + s); }
+inline void transpose_quads(vf (&r)[4]) {
+  f32x4 a = __builtin_shufflevector(r[0].v, r[1].v, 0, 4, 1, 5), b = __builtin_shufflevector(r[0].v, r[1].v, 2, 6, 3, 7);
+  f32x4 c = __builtin_shufflevector(r[2].v, r[3].v, 0, 4, 1, 5), d = __builtin_shufflevector(r[2].v, r[3].v, 2, 6, 3, 7);
+  r[0].v = __builtin_shufflevector(a, c, 0, 1, 4, 5);
+  r[1].v = __builtin_shufflevector(a, c, 2, 3, 6, 7);
+  r[2].v = __builtin_shufflevector(b, d, 0, 1, 4, 5);
+  r[3].v = __builtin_shufflevector(b, d, 2, 3, 6, 7);
+}
+#endif
+
+// out[i][l] = rows[l][s + i] for four steps i and all lanes l
+inline void transpose_steps(const float* const* rows, int64_t s, float* out, int64_t out_row) {
+  vf r[4];
+  for (int i = 0; i < 4; i++) r[i] = quad(rows + i, s);
+  transpose_quads(r);
+  for (int i = 0; i < 4; i++) store(out + i * out_row, r[i]);
+}
+
+// ------------------------------------------------------------------ panels
+
+// Packs k steps of `lanes` lanes into rows of `padded` numbers (a multiple of width). What stands in the lanes beyond
+// is not determined: no result that is kept ever reads them.
+template <class T>
+inline void pack_panel(const T* p, int64_t lane_stride, int64_t k_stride, int64_t lanes, int64_t k, float* out,
+                       int64_t padded) {
+  if (lane_stride == 1) {
+    for (int64_t s = 0; s < k; s++, p += k_stride, out += padded) {
+      for (int64_t l = 0; l < lanes; l += width) {
+        int64_t n = lanes - l;
+        __builtin_prefetch(p + 16 * k_stride + l);
+        store(out + l, n >= width ? load(p + l) : load(p + l, n));
+      }
+    }
+    return;
+  }
+  for (int64_t l = 0; l < lanes; l += width) {
+    const T* row[width];
+    for (int64_t i = 0; i < width; i++) row[i] = p + (l + i < lanes ? l + i : l) * lane_stride;
+    float* to = out + l;
+    int64_t s = 0;
+    if (k_stride == 1) {
+      // By way of a small copy: it reads every row a whole cache line at a time, which matters where rows lie a power of
+      // two apart and push one another out of level 1.
+      float block[width * width];
+      const float* block_row[width];
+      for (int64_t i = 0; i < width; i++) block_row[i] = block + i * width;
+      for (; s + width <= k; s += width) {
+        for (int64_t i = 0; i < width; i++) store(block + i * width, load(row[i] + s));
+        for (int64_t i = 0; i < width; i += 4) transpose_steps(block_row, i, to + (s + i) * padded, padded);
+      }
+    }
+    for (; s < k; s++) {
+      for (int64_t i = 0; i < width; i++) to[s * padded + i] = to_float(row[i][s * k_stride]);
+    }
+  }
+}
+
+inline void pack_panel(const double* p, int64_t lane_stride, int64_t k_stride, int64_t lanes, int64_t k, double* out,
+                       int64_t padded) {
+  for (int64_t s = 0; s < k; s++) {
+    for (int64_t l = 0; l < lanes; l++) out[s * padded + l] = p[l * lane_stride + s * k_stride];
+  }
+}
+
+}  // namespace tsgpt::TSGPT_NS::gemm

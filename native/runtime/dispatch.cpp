@@ -1,0 +1,127 @@
+// Instruction set selection: see dispatch.h. Each set is a namespace that holds the same register_* functions,
+// compiled from the same sources with the set's flags (CMakeLists.txt).
+#include "dispatch.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <string>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+#define TSGPT_DECLARE_SET(set)             \
+  namespace tsgpt::set {                   \
+  void register_elementwise(KernelTable&); \
+  void register_copy(KernelTable&);        \
+  void register_reduce(KernelTable&);      \
+  void register_index(KernelTable&);       \
+  void register_softmax(KernelTable&);     \
+  void register_norm(KernelTable&);        \
+  void register_gemm(KernelTable&);        \
+  void register_attention(KernelTable&);   \
+  void register_random(KernelTable&);      \
+  void register_optimizer(KernelTable&);   \
+  static void fill_table(KernelTable& t) { \
+    register_elementwise(t);               \
+    register_copy(t);                      \
+    register_reduce(t);                    \
+    register_index(t);                     \
+    register_softmax(t);                   \
+    register_norm(t);                      \
+    register_gemm(t);                      \
+    register_attention(t);                 \
+    register_random(t);                    \
+    register_optimizer(t);                 \
+  }                                        \
+  }
+
+#if defined(__x86_64__)
+TSGPT_DECLARE_SET(avx512)
+TSGPT_DECLARE_SET(avx2)
+#endif
+TSGPT_DECLARE_SET(base)
+
+namespace tsgpt {
+
+KernelTable kernels{};
+
+namespace {
+
+struct InstructionSet {
+  const char* name;
+  bool (*supported)();
+  void (*fill)(KernelTable&);
+};
+
+bool always() { return true; }
+
+#if defined(__x86_64__)
+bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c"); }
+bool has_avx512() {
+  return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+}
+#endif
+
+// Best first.
+const InstructionSet sets[] = {
+#if defined(__x86_64__)
+    {"avx512", has_avx512, avx512::fill_table},
+    {"avx2", has_avx2, avx2::fill_table},
+#endif
+    {"base", always, base::fill_table},
+};
+
+const char* chosen = "";
+
+}  // namespace
+
+const char* select_instruction_set() {
+  const char* wanted = std::getenv("TSGPT_ISA");
+  if (wanted && !*wanted) wanted = nullptr;
+  for (const InstructionSet& set : sets) {
+    if (wanted ? std::strcmp(wanted, set.name) != 0 : !set.supported()) continue;
+    if (!set.supported()) break;
+    set.fill(kernels);
+    chosen = set.name;
+    return nullptr;
+  }
+  static std::string message;
+  message = std::string("TSGPT_ISA is '") + wanted + "', but this machine and build have: " + available_instruction_sets();
+  return message.c_str();
+}
+
+const char* instruction_set() { return chosen; }
+
+const char* available_instruction_sets() {
+  static const std::string names = [] {
+    std::string all;
+    for (const InstructionSet& set : sets) {
+      if (!set.supported()) continue;
+      if (!all.empty()) all += ',';
+      all += set.name;
+    }
+    return all;
+  }();
+  return names.c_str();
+}
+
+const char* cpu_name() {
+#if defined(__x86_64__)
+  static const std::string name = [] {
+    unsigned words[12] = {};
+    for (unsigned i = 0; i < 3; i++) {
+      if (!__get_cpuid(0x80000002 + i, &words[4 * i], &words[4 * i + 1], &words[4 * i + 2], &words[4 * i + 3])) break;
+    }
+    std::string text(reinterpret_cast<const char*>(words), sizeof words);
+    text.resize(std::strlen(text.c_str()));
+    return text;
+  }();
+  return name.c_str();
+#else
+  return "unknown";
+#endif
+}
+
+}  // namespace tsgpt

@@ -1,0 +1,16 @@
+// Which instruction set serves this process. Chosen once, when the addon is loaded: the best set that this machine has
+// and this build contains, or the one that TSGPT_ISA names.
+#pragma once
+
+#include "../kernels.h"
+
+namespace tsgpt {
+
+// Fills `kernels`. Returns null, or why it cannot be done (TSGPT_ISA names a set that is unknown or not there).
+const char* select_instruction_set();
+
+const char* instruction_set();             // the set in use: "avx512", "avx2" or "base"
+const char* available_instruction_sets();  // all that this build has and this machine runs, best first, comma-separated
+const char* cpu_name();
+
+}  // namespace tsgpt

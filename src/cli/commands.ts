@@ -1,0 +1,208 @@
+/**
+ * What the command line offers: each command's flags, help and examples. Importing this file loads nothing else, so
+ * `tsgpt --help` and a mistyped flag are answered before the library is loaded.
+ */
+
+import {
+  describeFlags,
+  integer,
+  number,
+  section,
+  text,
+  toggle,
+  type FlagTable,
+  type FlagValues,
+} from './args.js';
+
+const backend = text({
+  default: 'auto',
+  choices: ['auto', 'embedded', 'openblas'],
+  hint: 'NAME',
+  help: 'matrix products: embedded, openblas, or auto: TSGPT_GEMM, else embedded',
+});
+const threads = integer({
+  min: 1,
+  max: 1024,
+  help: 'threads of the kernels (default: TSGPT_THREADS, else one a core)',
+});
+const seed = integer({ min: 0, help: 'seed of all random numbers (default: a fresh one)' });
+const config = text({ hint: 'FILE', help: 'JSON object of these names and values; the command line wins' });
+const json = toggle({ help: 'print one JSON object on standard output at the end' });
+const help = toggle({ help: 'show this text' });
+
+export const trainFlags = {
+  ...section('Data', {
+    data: text({
+      hint: 'PATH',
+      default: '.',
+      help: 'text file, folder, quoted glob, or - for standard input',
+    }),
+    'val-split': number({ default: 0.1, min: 0, below: 1, help: 'part of the text kept for validation' }),
+    tokenizer: text({
+      hint: 'PATH',
+      help: 'reuse this tokenizer (file or model folder) instead of making one',
+    }),
+    'tokenizer-type': text({ default: 'char', choices: ['char'], help: 'tokenizer made from the text' }),
+  }),
+  ...section('Model', {
+    layers: integer({ default: 2, min: 1, help: 'transformer blocks' }),
+    embed: integer({ default: 64, min: 1, help: 'width; a multiple of --heads' }),
+    heads: integer({ default: 2, min: 1, help: 'attention heads' }),
+    seq: integer({ default: 64, min: 1, help: 'tokens of context' }),
+    dropout: number({ default: 0, min: 0, below: 1, help: 'dropout while training' }),
+  }),
+  ...section('Training', {
+    epochs: number({ default: 2, above: 0, help: 'passes over the training text' }),
+    steps: integer({ min: 1, instead: 'epochs', help: 'optimizer steps, instead of --epochs' }),
+    batch: integer({ default: 4, min: 1, help: 'sequences in a step' }),
+    'grad-accum-steps': integer({ default: 1, min: 1, help: 'batches whose gradients make one step' }),
+    lr: number({ default: 1e-3, above: 0, help: 'highest learning rate' }),
+    'min-lr': number({ min: 0, help: 'learning rate at the end (default: a tenth of --lr)' }),
+    warmup: integer({ min: 0, help: 'steps of linear warm-up (default: a twentieth, at most 100)' }),
+    'weight-decay': number({ default: 0.1, min: 0, help: 'weight decay of matrices' }),
+    beta1: number({ default: 0.9, min: 0, below: 1, help: "AdamW's decay of the first moment" }),
+    beta2: number({ default: 0.99, min: 0, below: 1, help: "AdamW's decay of the second moment" }),
+    clip: number({ default: 1, min: 0, help: 'largest global gradient norm; 0 switches clipping off' }),
+    seed,
+  }),
+  ...section('Output', {
+    model: text({ hint: 'DIR', default: 'model', help: 'folder to write: Hugging Face layout' }),
+    'eval-interval': integer({
+      default: 250,
+      min: 0,
+      help: 'steps between evaluations; 0 switches them off',
+    }),
+    'save-interval': integer({
+      default: 0,
+      min: 0,
+      help: 'steps between checkpoints; 0: only best and last',
+    }),
+    keep: integer({ default: 2, min: 0, help: 'checkpoints of --save-interval to keep' }),
+    resume: toggle({ help: 'continue the run in --model exactly where it stopped' }),
+    'gen-samples': integer({ default: 3, min: 0, help: 'texts to generate after training' }),
+    'gen-len': integer({ default: 100, min: 1, help: 'tokens in each of them' }),
+  }),
+  ...section('Running', {
+    threads,
+    backend,
+    config,
+    'dry-run': toggle({ help: 'show parameters, memory and steps; train nothing' }),
+    json,
+    help,
+  }),
+};
+
+export const generateFlags = {
+  ...section('Model', {
+    model: text({
+      hint: 'DIR',
+      default: 'model',
+      help: 'folder written by train, or a GPT-2 from Hugging Face',
+    }),
+    tokenizer: text({ hint: 'PATH', help: "tokenizer to use instead of the model folder's" }),
+  }),
+  ...section('Text', {
+    prompt: text({ help: 'how the text begins; - reads standard input (default: a line break)' }),
+    interactive: toggle({ help: 'ask for prompts; /help lists the commands' }),
+    'max-tokens': integer({ default: 100, min: 1, help: 'tokens to generate' }),
+    stop: text({ help: 'end before this text' }),
+  }),
+  ...section('Sampling', {
+    temperature: number({ default: 0.8, min: 0, help: 'how daring; 0 takes the likeliest token' }),
+    'top-k': integer({ default: 40, min: 0, help: 'choose among the K likeliest tokens; 0: all' }),
+    'top-p': number({
+      default: 0.9,
+      above: 0,
+      max: 1,
+      help: 'choose among the likeliest of this total probability',
+    }),
+    seed,
+  }),
+  ...section('Running', { threads, backend, config, json, help }),
+};
+
+export const infoFlags = section('Flags', { json, help });
+
+export type TrainValues = FlagValues<typeof trainFlags>;
+export type GenerateValues = FlagValues<typeof generateFlags>;
+export type InfoValues = FlagValues<typeof infoFlags>;
+
+/** What the library's `generate` needs, from the flags. */
+export function samplingOptions(values: GenerateValues) {
+  return {
+    maxNewTokens: values['max-tokens'],
+    temperature: values.temperature,
+    topK: values['top-k'],
+    topP: values['top-p'],
+    ...(values.stop === undefined ? {} : { stop: values.stop }),
+    ...(values.seed === undefined ? {} : { seed: values.seed }),
+  };
+}
+
+interface CommandHelp {
+  readonly summary: string;
+  readonly flags: FlagTable;
+  readonly notes: string;
+  readonly examples: readonly string[];
+}
+
+export const commands = {
+  train: {
+    summary: 'Trains a GPT on text and writes a model folder.',
+    flags: trainFlags,
+    notes: `Ctrl-C finishes the step, saves and exits with 130 (SIGTERM: 143); a second Ctrl-C stops at once.
+--resume needs only --model: the other flags are those of the interrupted run unless they are given.`,
+    examples: [
+      'tsgpt train --data shakespeare.txt --model shakespeare',
+      "tsgpt train --data 'books/*.txt' --layers 6 --heads 6 --embed 384 --seq 256 --batch 16 --steps 5000 --dropout 0.2",
+      'tsgpt train --model shakespeare --resume',
+      'cat *.txt | tsgpt train --data - --epochs 1 --dry-run',
+    ],
+  },
+  generate: {
+    summary: 'Continues a prompt with a trained model.',
+    flags: generateFlags,
+    notes: 'The text goes to standard output as it is made.',
+    examples: [
+      'tsgpt generate --model shakespeare --prompt "ROMEO:" --max-tokens 300',
+      'tsgpt generate --model shakespeare --temperature 0 --json',
+      'tsgpt generate --model shakespeare --interactive',
+    ],
+  },
+  info: {
+    summary: 'Shows version, instruction set, threads, backends and memory.',
+    flags: infoFlags,
+    notes: '',
+    examples: ['tsgpt info', 'TSGPT_GEMM=openblas tsgpt info --json'],
+  },
+} satisfies Record<string, CommandHelp>;
+
+export type CommandName = keyof typeof commands;
+
+/** `tsgpt --help`. */
+export function overview(version: string): string {
+  const names = Object.entries(commands).map(([name, command]) => `  ${name.padEnd(10)} ${command.summary}`);
+  return `tsgpt ${version}: train a GPT and generate text with it.
+
+Usage: tsgpt COMMAND [flags]
+
+Commands:
+${names.join('\n')}
+
+tsgpt COMMAND --help shows a command's flags and examples; tsgpt --version the version.
+Exit codes: 0 done, 1 failed, 2 wrong command line, 130 stopped with Ctrl-C.
+TSGPT_DEBUG=1 adds stack traces to errors.
+`;
+}
+
+/** `tsgpt COMMAND --help`. */
+export function commandHelp(name: CommandName): string {
+  const { summary, flags, notes, examples }: CommandHelp = commands[name];
+  const parts = [
+    `Usage: tsgpt ${name} [flags]\n\n${summary}`,
+    describeFlags(flags).trimEnd(),
+    `\nExamples:\n${examples.map((line) => `  ${line}`).join('\n')}`,
+    notes && `\n${notes}`,
+  ];
+  return `${parts.filter(Boolean).join('\n')}\n`;
+}

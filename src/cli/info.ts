@@ -1,0 +1,53 @@
+/** `tsgpt info`: what runs here, and what decides how fast. */
+
+import { availableParallelism, freemem, totalmem } from 'node:os';
+
+import { nativeInfo } from '../../lib/index.js';
+import type { InfoValues } from './commands.js';
+import { formatBytes } from './format.js';
+
+/** Prints the report and answers the exit code. */
+export function info(values: InfoValues, version: string): number {
+  const report = describe(version);
+  process.stdout.write(values.json ? `${JSON.stringify(report)}\n` : table(report));
+  return 0;
+}
+
+function describe(version: string) {
+  const native = nativeInfo();
+  return {
+    version,
+    node: process.version,
+    platform: `${process.platform}-${process.arch}`,
+    cpu: native.cpu,
+    cores: availableParallelism(),
+    threads: native.threads,
+    instruction_set: native.isa,
+    available_instruction_sets: native.availableIsas.split(','),
+    gemm: native.gemm,
+    /** The core that OpenBLAS picked its kernels for; null when it is not in use. */
+    openblas_core: native.openblasCore || null,
+    openblas_config: native.openblasConfig || null,
+    total_memory_bytes: totalmem(),
+    free_memory_bytes: freemem(),
+  };
+}
+
+function table(report: ReturnType<typeof describe>): string {
+  const products =
+    report.gemm === 'openblas'
+      ? `openblas with its ${report.openblas_core} kernels (${report.openblas_config})`
+      : 'embedded kernels (TSGPT_GEMM=openblas uses OpenBLAS)';
+  const rows = {
+    tsgpt: report.version,
+    node: `${report.node}, ${report.platform}`,
+    cpu: `${report.cpu}, ${report.cores} cores`,
+    'instruction set': `${report.instruction_set} of ${report.available_instruction_sets.join(', ')} (TSGPT_ISA forces one)`,
+    threads: `${report.threads} (TSGPT_THREADS or --threads changes it)`,
+    'matrix products': products,
+    memory: `${formatBytes(report.free_memory_bytes)} free of ${formatBytes(report.total_memory_bytes)}`,
+  };
+  return Object.entries(rows)
+    .map(([name, value]) => `${name.padEnd(16)} ${value}\n`)
+    .join('');
+}

@@ -1,0 +1,88 @@
+/**
+ * Which flags a training run has: those of the command line, or with `--resume` those saved with the run in the model
+ * folder, of which the command line may change what the saved weights and tokenizer have not fixed.
+ */
+
+import { existsSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+
+import { FileError } from '../../lib/index.js';
+import { hasTrainingState, readTrainingProgress } from '../training/index.js';
+import { checkValues, resolveFlags, UsageError, type ParsedFlags } from './args.js';
+import { trainFlags, type TrainValues } from './commands.js';
+
+/** The flags of a run, all that it depends on settled. */
+export type RunValues = TrainValues & { readonly seed: number };
+
+type Flags = ParsedFlags<typeof trainFlags>;
+
+/** Flags of the invocation; all others belong to the run and are saved with it. */
+const unsaved = ['model', 'resume', 'threads', 'backend', 'config', 'dry-run', 'json', 'help'];
+const fixed = ['tokenizer', 'tokenizer-type', 'layers', 'embed', 'heads', 'seq', 'dropout'] as const;
+
+/**
+ * The flags of the run to start or to resume.
+ * @throws UsageError for flags that exclude each other; FileError when the model folder says no.
+ */
+export function runFlags(flags: Flags): RunValues {
+  if (flags.given.has('steps') && flags.given.has('epochs')) {
+    throw new UsageError('--steps and --epochs exclude each other');
+  }
+  const values = flags.values.resume ? savedRun(flags) : newRun(flags);
+  const { embed, heads, seed = Math.floor(Math.random() * 2 ** 32) } = values;
+  if (embed % heads !== 0) throw new UsageError(`--embed ${embed} must be a multiple of --heads ${heads}`);
+  const { lr, 'min-lr': minLr = 0 } = values;
+  if (minLr > lr) throw new UsageError(`--min-lr ${minLr} must not be above --lr ${lr}`);
+  return { ...values, seed };
+}
+
+/** What to save with the run. */
+export function settingsOf(values: RunValues): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(values).filter(([name]) => !unsaved.includes(name)));
+}
+
+/** Nothing is lost by starting: an unfinished run and a model from elsewhere are not overwritten. */
+function newRun({ values }: Flags): TrainValues {
+  if (!values['dry-run']) {
+    const remedy = 'or remove the folder to start again';
+    if (hasTrainingState(values.model)) {
+      const { step, run } = readTrainingProgress(values.model);
+      if (step < run.steps) {
+        const where = `step ${step} of ${run.steps}`;
+        throw new FileError(
+          values.model,
+          `holds a run that is not finished (${where}); continue it with --resume, ${remedy}`,
+        );
+      }
+    } else if (existsSync(join(values.model, 'config.json'))) {
+      throw new FileError(
+        values.model,
+        `holds a model that was not trained there; choose another --model, ${remedy}`,
+      );
+    }
+  }
+  // The run may be resumed from another folder.
+  const data = values.data === '-' ? '-' : resolve(values.data);
+  return { ...values, data, tokenizer: values.tokenizer && resolve(values.tokenizer) };
+}
+
+function savedRun({ values, given }: Flags): TrainValues {
+  const { settings } = readTrainingProgress(values.model);
+  if (Object.keys(settings).length === 0) {
+    throw new FileError(
+      values.model,
+      "holds a run that `tsgpt train` did not start; continue it with the library's Trainer",
+    );
+  }
+  const saved = checkValues(trainFlags, settings, `${values.model}: `);
+  for (const name of fixed) {
+    if (given.has(name) && values[name] !== saved.get(name)) {
+      throw new UsageError(
+        `--${name} cannot change in a run that is resumed; it is ${String(saved.get(name))} in ${values.model}`,
+      );
+    }
+  }
+  if (given.has('epochs')) saved.delete('steps');
+  for (const name of given) saved.set(name, values[name as keyof TrainValues]);
+  return resolveFlags(trainFlags, saved).values;
+}

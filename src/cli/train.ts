@@ -1,0 +1,172 @@
+/**
+ * `tsgpt train`: text to a model folder. Standard output is for results (samples, JSON, the dry run's table);
+ * everything else goes to standard error.
+ */
+
+import { accessSync, constants } from 'node:fs';
+
+import { makeFolder } from '../../lib/formats/atomic-file.js';
+import { FileError, manualSeed, nativeInfo, setThreads } from '../../lib/index.js';
+import { readTexts, splitTokens } from '../data/index.js';
+import { generate } from '../generation/index.js';
+import { GPT } from '../models/index.js';
+import { CharTokenizer, loadTokenizer, type Tokenizer } from '../tokenizers/index.js';
+import { Trainer, type TrainingResult } from '../training/index.js';
+import { resolveFlags, type ParsedFlags } from './args.js';
+import { generateFlags, samplingOptions, type trainFlags } from './commands.js';
+import { dryRun } from './dry-run.js';
+import { formatCount, formatDuration, formatLoss } from './format.js';
+import { Progress } from './progress.js';
+import { defaultPrompt } from './prompt.js';
+import { runFlags, settingsOf, type RunValues } from './run-flags.js';
+import { stopOnSignals } from './signals.js';
+
+const say = (line: string): unknown => process.stderr.write(`${line}\n`);
+
+/** Runs the command and answers its exit code. */
+export async function train(flags: ParsedFlags<typeof trainFlags>): Promise<number> {
+  using stop = stopOnSignals('finishing the step and saving; again to stop at once');
+  const values = runFlags(flags);
+  const folder = values.model;
+  if (values.threads !== undefined) setThreads(values.threads);
+  const { text, files } = await readTexts(values.data);
+  const tokenizer = chooseTokenizer(values, text);
+  const { train: ids, validation } = splitTokens(tokenizer.encode(text), values['val-split']);
+  const config = modelConfig(values, tokenizer.vocabSize);
+  if (values['dry-run']) {
+    dryRun(values, config, ids.length);
+    return 0;
+  }
+
+  manualSeed(values.seed);
+  const model = values.resume ? GPT.fromPretrained(folder) : new GPT(config);
+  const trainer = new Trainer({
+    ...trainerOptions(values),
+    ...{ model, tokenizer, train: ids, validation, folder, signal: stop.signal },
+  });
+  const changes = values.resume ? trainer.resume() : [];
+  if (!values.resume) makeWritable(folder);
+
+  const { isa, threads } = nativeInfo();
+  const source = files.length === 1 ? files[0] : `${files.length} files`;
+  say(
+    `text: ${source}, ${formatCount(text.length)} characters, vocabulary ${tokenizer.vocabSize}; ` +
+      `${formatCount(ids.length)} tokens to train on, ${formatCount(validation.length)} to validate`,
+  );
+  say(
+    `model: ${values.layers} layers, ${values.heads} heads, ${values.embed} wide, ` +
+      `${formatCount(model.numParameters())} parameters; ${isa}, ${threads} thread${threads === 1 ? '' : 's'}`,
+  );
+  if (values.resume) say(`resuming ${folder} at step ${trainer.step} of ${trainer.steps}`);
+  if (changes.length > 0) say(`it will not go on exactly as before: ${changes.join('; ')}`);
+
+  const result = await showProgress(trainer);
+  say(result.stopped ? stoppedLine(result, trainer, folder) : doneLine(result, folder));
+  if (!result.stopped) await showSamples(model, tokenizer, values, stop.signal);
+  if (values.json) printJson(result, model.numParameters());
+  return stop.exitCode ?? 0;
+}
+
+function chooseTokenizer(values: RunValues, text: string): Tokenizer {
+  const path = values.resume ? values.model : values.tokenizer;
+  return path === undefined ? CharTokenizer.fromText(text) : loadTokenizer(path);
+}
+
+function modelConfig(values: RunValues, vocabulary: number) {
+  return {
+    vocab_size: vocabulary,
+    n_positions: values.seq,
+    n_embd: values.embed,
+    n_layer: values.layers,
+    n_head: values.heads,
+    resid_pdrop: values.dropout,
+    embd_pdrop: values.dropout,
+    attn_pdrop: values.dropout,
+    bos_token_id: null,
+    eos_token_id: null,
+  };
+}
+
+function trainerOptions(values: RunValues) {
+  return {
+    batchSize: values.batch,
+    sequenceLength: values.seq,
+    gradAccumSteps: values['grad-accum-steps'],
+    ...(values.steps === undefined ? { epochs: values.epochs } : { steps: values.steps }),
+    lr: values.lr,
+    minLr: values['min-lr'],
+    warmup: values.warmup,
+    weightDecay: values['weight-decay'],
+    betas: [values.beta1, values.beta2] as const,
+    clip: values.clip,
+    seed: values.seed,
+    evalInterval: values['eval-interval'],
+    saveInterval: values['save-interval'],
+    keep: values.keep,
+    settings: settingsOf(values),
+  };
+}
+
+/** A folder that cannot be written is noticed before the training, not after it. */
+function makeWritable(path: string): void {
+  makeFolder(path);
+  try {
+    accessSync(path, constants.W_OK);
+  } catch (cause) {
+    throw new FileError(path, `cannot be written (${(cause as NodeJS.ErrnoException).code})`, { cause });
+  }
+}
+
+async function showProgress(trainer: Trainer): Promise<TrainingResult> {
+  const progress = new Progress(trainer.steps, trainer.step);
+  trainer.on('step', (event) => progress.update(event));
+  trainer.on('evaluation', ({ step, loss, perplexity, trainLoss, best }) => {
+    progress.note(
+      `step ${step}: validation loss ${formatLoss(loss)} (perplexity ${perplexity.toFixed(2)}), ` +
+        `training loss ${formatLoss(trainLoss)}${best ? ', the best so far' : ''}`,
+    );
+  });
+  try {
+    return await trainer.run();
+  } finally {
+    progress.end();
+  }
+}
+
+function stoppedLine({ steps }: TrainingResult, trainer: Trainer, folder: string): string {
+  return `stopped at step ${steps} of ${trainer.steps} and saved; continue with: tsgpt train --model ${folder} --resume`;
+}
+
+function doneLine({ steps, seconds, tokensPerSecond, best }: TrainingResult, folder: string): string {
+  const loss = best === null ? '' : `best validation loss ${formatLoss(best.loss)} at step ${best.step}; `;
+  return `${steps} steps, ${formatDuration(seconds)}, ${formatCount(tokensPerSecond)} tok/s; ${loss}saved in ${folder}`;
+}
+
+/** Generates with the defaults of `tsgpt generate`; beside a JSON result on standard error. */
+async function showSamples(
+  model: GPT,
+  tokenizer: Tokenizer,
+  values: RunValues,
+  signal: AbortSignal,
+): Promise<void> {
+  const output = values.json ? process.stderr : process.stdout;
+  const defaults = resolveFlags(generateFlags, new Map()).values;
+  for (let i = 0; i < values['gen-samples'] && !signal.aborted; i++) {
+    const options = samplingOptions({ ...defaults, 'max-tokens': values['gen-len'], seed: values.seed + i });
+    const text = await generate(model, tokenizer, defaultPrompt(tokenizer), options).text();
+    output.write(`--- sample ${i + 1} ---\n${text}\n`);
+  }
+}
+
+function printJson(result: TrainingResult, parameters: number): void {
+  const summary = {
+    steps: result.steps,
+    train_loss: result.trainLoss,
+    val_loss: result.validationLoss,
+    tokens_per_second: result.tokensPerSecond,
+    seconds: result.seconds,
+    peak_rss_bytes: process.resourceUsage().maxRSS * 1024, // getrusage counts in KiB
+    parameters,
+  };
+  process.stdout.write(`${JSON.stringify(summary)}\n`);
+}

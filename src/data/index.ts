@@ -1,0 +1,12 @@
+/** Data: texts, and the batches of tokens that models learn from. */
+
+export { decodeUtf8, readTexts, textExtensions, type Texts } from './text.js';
+export {
+  BatchSampler,
+  sequentialBatches,
+  splitTokens,
+  type Batch,
+  type BatchOptions,
+  type SamplerState,
+  type TokenSplit,
+} from './tokens.js';

@@ -1,0 +1,176 @@
+/**
+ * Text for training: from files, folders, glob patterns or standard input, always in the same order, checked
+ * to be UTF-8. What cannot be read says which file and why.
+ */
+
+import { constants, isUtf8 } from 'node:buffer';
+import { readdirSync, readFileSync, statSync, type Stats } from 'node:fs';
+import { extname, join, relative } from 'node:path';
+
+import { FileError } from '../../lib/errors.js';
+import { fileError } from '../../lib/formats/system-error.js';
+import { compilePattern, isPattern } from './glob.js';
+
+/** Endings of the files that are taken from a folder. */
+export const textExtensions: readonly string[] = ['.txt', '.text', '.md', '.markdown', '.rst', '.adoc'];
+
+/** What {@link readTexts} found. */
+export interface Texts {
+  /** The texts one after another; each ends in a line break when another follows. */
+  readonly text: string;
+  /** The files in the order in which they were read; `-` for standard input. */
+  readonly files: readonly string[];
+}
+
+/**
+ * Reads text.
+ *
+ * @param sources Files, folders (their text files, recursively, sorted by path; see {@link textExtensions}),
+ * glob patterns (`*`, `**`, `?`, `[abc]`, `{a,b}`) or `-` for standard input.
+ * @throws FileError for sources that are missing, unreadable, empty or not UTF-8.
+ * @example
+ * const { text } = await readTexts('books/*.txt');
+ */
+export async function readTexts(sources: string | readonly string[]): Promise<Texts> {
+  const files = [sources].flat().flatMap((source) => (source === '-' ? ['-'] : findFiles(source)));
+  const texts: string[] = [];
+  let length = 0;
+  for (const file of files) {
+    const bytes = file === '-' ? await readStandardInput() : readBytes(file);
+    const text = decodeUtf8(bytes, file === '-' ? 'standard input' : file);
+    length += text.length + 1;
+    if (length > constants.MAX_STRING_LENGTH) {
+      throw new FileError(
+        file,
+        `is too much text: together more than ${constants.MAX_STRING_LENGTH} characters`,
+      );
+    }
+    texts.push(text);
+  }
+  const text = texts
+    .map((t, i) => (i === texts.length - 1 || t === '' || t.endsWith('\n') ? t : `${t}\n`))
+    .join('');
+  if (text === '') {
+    const name = files.length === 1 ? files[0] : `${files[0]} and ${files.length - 1} more`;
+    throw new FileError(name === '-' ? 'standard input' : name, 'is empty: there is no text to read');
+  }
+  return { text, files };
+}
+
+/** The files that a source names, at least one. */
+function findFiles(source: string): string[] {
+  const stats = statOf(source);
+  if (stats?.isDirectory()) {
+    const files = walk(source).filter((file) => textExtensions.includes(extname(file).toLowerCase()));
+    if (files.length > 0) return files;
+    throw new FileError(source, `has no text files in it (${textExtensions.join(', ')})`);
+  }
+  if (stats !== undefined) return [source];
+  if (!isPattern(source)) throw new FileError(source, 'cannot be read: there is no such file or folder');
+  const { folder, matches } = compilePattern(source);
+  const files = statOf(folder)?.isDirectory()
+    ? walk(folder).filter((file) => matches(relative(folder, file)))
+    : [];
+  if (files.length === 0) throw new FileError(source, 'matches no file');
+  return files;
+}
+
+/** The file's stats, undefined when there is no such file. */
+function statOf(path: string): Stats | undefined {
+  try {
+    return statSync(path, { throwIfNoEntry: false });
+  } catch (error) {
+    throw fileError(path, 'cannot be read', error);
+  }
+}
+
+/**
+ * All files below a folder, sorted by path; hidden ones and node_modules apart. Links to folders are not
+ * followed.
+ */
+function walk(folder: string): string[] {
+  let entries;
+  try {
+    entries = readdirSync(folder, { withFileTypes: true });
+  } catch (error) {
+    throw fileError(folder, 'cannot be read', error);
+  }
+  entries.sort((a, b) => (a.name < b.name ? -1 : 1));
+  return entries.flatMap((entry) => {
+    const path = join(folder, entry.name);
+    if (entry.name.startsWith('.') || entry.name === 'node_modules') return [];
+    if (entry.isDirectory()) return walk(path);
+    const isFile = entry.isFile() || (entry.isSymbolicLink() && (statOf(path)?.isFile() ?? false));
+    return isFile ? [path] : [];
+  });
+}
+
+function readBytes(file: string): Buffer {
+  try {
+    return readFileSync(file);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ERR_FS_FILE_TOO_LARGE') {
+      throw new FileError(file, 'is larger than 2 GiB; split it', { cause: error });
+    }
+    throw fileError(file, 'cannot be read', error);
+  }
+}
+
+async function readStandardInput(): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  try {
+    for await (const chunk of process.stdin) chunks.push(chunk as Buffer);
+  } catch (error) {
+    throw fileError('standard input', 'cannot be read', error);
+  }
+  return Buffer.concat(chunks);
+}
+
+/**
+ * The text of UTF-8 bytes, without a byte order mark.
+ *
+ * @param name What to call the bytes in messages.
+ * @throws FileError naming the first byte that is not valid.
+ */
+export function decodeUtf8(bytes: Uint8Array, name: string): string {
+  if (!isUtf8(bytes)) {
+    const at = invalidByte(bytes);
+    const value = bytes[at].toString(16).toUpperCase().padStart(2, '0');
+    throw new FileError(
+      name,
+      `is not UTF-8 text: byte ${at} (0x${value}) is not valid there; convert it, with iconv for example`,
+    );
+  }
+  if (bytes.length > constants.MAX_STRING_LENGTH) {
+    throw new FileError(
+      name,
+      `is too long: ${bytes.length} bytes, the limit is ${constants.MAX_STRING_LENGTH}`,
+    );
+  }
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8');
+  return text.startsWith('\ufeff') ? text.slice(1) : text;
+}
+
+/** Offset of the first sequence of bytes that is not UTF-8 (The Unicode Standard, table 3-7). */
+function invalidByte(bytes: Uint8Array): number {
+  let at = 0;
+  for (let size = 1; size > 0 && at < bytes.length; at += size) size = sequenceLength(bytes, at);
+  return at;
+}
+
+/** Number of bytes of the character that begins at `at`, 0 when it is not valid. */
+function sequenceLength(bytes: Uint8Array, at: number): number {
+  const lead = bytes[at];
+  if (lead < 0x80) return 1;
+  if (lead < 0xc2 || lead > 0xf4) return 0;
+  const size = lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+  // Limits of the second byte: no overlong forms, no surrogates, nothing above U+10FFFF.
+  let low = lead === 0xe0 ? 0xa0 : lead === 0xf0 ? 0x90 : 0x80;
+  let high = lead === 0xed ? 0x9f : lead === 0xf4 ? 0x8f : 0xbf;
+  for (let i = 1; i < size; i++) {
+    const byte = bytes[at + i] ?? 0;
+    if (byte < low || byte > high) return 0;
+    [low, high] = [0x80, 0xbf];
+  }
+  return size;
+}

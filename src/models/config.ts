@@ -1,0 +1,93 @@
+/** Checks of model configurations: every key against its rule, before anything is allocated. */
+
+import { totalmem } from 'node:os';
+import { ConfigError, didYouMean } from '../../lib/index.js';
+
+/** What a value must be: one of the named rules, or one of the listed words. */
+export type ConfigRule =
+  | 'positive integer'
+  | 'positive integer or null'
+  | 'token id or null'
+  | 'probability'
+  | 'positive number'
+  | 'boolean'
+  | readonly string[];
+
+export type ConfigRules<C> = { readonly [K in keyof C]-?: ConfigRule };
+
+const isCount = (x: unknown): boolean => Number.isSafeInteger(x) && (x as number) > 0;
+
+const tests: Record<Extract<ConfigRule, string>, (x: unknown) => boolean> = {
+  'positive integer': isCount,
+  'positive integer or null': (x) => x === null || isCount(x),
+  'token id or null': (x) => x === null || (Number.isSafeInteger(x) && (x as number) >= 0),
+  probability: (x) => typeof x === 'number' && x >= 0 && x < 1,
+  'positive number': (x) => typeof x === 'number' && x > 0 && Number.isFinite(x),
+  boolean: (x) => typeof x === 'boolean',
+};
+
+/**
+ * Returns the configuration reduced to the keys of `rules`, each valid.
+ *
+ * @throws ConfigError naming the key, what it must be and what it is.
+ */
+export function checkConfig<C extends object>(model: string, config: C, rules: ConfigRules<C>): C {
+  const result: Partial<C> = {};
+  for (const key of Object.keys(rules) as (keyof C & string)[]) {
+    const rule: ConfigRule = rules[key];
+    const value = config[key];
+    const fits = typeof rule === 'string' ? tests[rule](value) : rule.includes(value as string);
+    if (!fits) {
+      const wanted = typeof rule === 'string' ? rule : `one of ${rule.join(', ')}`;
+      throw new ConfigError(
+        `${model}: ${key} must be ${article(wanted)}, got ${typeof value === 'number' ? value : JSON.stringify(value)}`,
+      );
+    }
+    result[key] = value;
+  }
+  for (const key of Object.keys(config)) {
+    if (!Object.hasOwn(rules, key)) {
+      throw new ConfigError(
+        `${model}: unknown configuration key '${key}'${didYouMean(key, Object.keys(rules))}`,
+      );
+    }
+  }
+  return result as C;
+}
+
+const article = (rule: string): string => (/^(one|boolean)/.test(rule) ? rule : `a ${rule}`);
+
+/**
+ * The keys of a config.json that this model knows; all others (notes of other programs) are left out.
+ *
+ * @param fixed Keys that change the computation, with the only value that is served.
+ * @throws ConfigError when one of those has another value.
+ */
+export function knownKeys<C extends object>(
+  model: string,
+  config: Record<string, unknown>,
+  rules: ConfigRules<C>,
+  fixed: Record<string, unknown>,
+): Partial<C> {
+  for (const [key, value] of Object.entries(fixed)) {
+    if (Object.hasOwn(config, key) && config[key] !== value) {
+      throw new ConfigError(
+        `${model}: ${key} ${JSON.stringify(config[key])} is not supported, only ${JSON.stringify(value)}`,
+      );
+    }
+  }
+  return Object.fromEntries(
+    Object.entries(config).filter(([key]) => Object.hasOwn(rules, key)),
+  ) as Partial<C>;
+}
+
+/** Refuses a model whose weights alone exceed this machine's memory, before allocating any. */
+export function checkFits(model: string, parameters: number): void {
+  const bytes = parameters * 4;
+  if (bytes > totalmem()) {
+    const gib = (n: number): string => `${(n / 2 ** 30).toPrecision(3)} GiB`;
+    throw new ConfigError(
+      `${model}: ${parameters.toLocaleString('en')} weights take ${gib(bytes)}, this machine has ${gib(totalmem())}`,
+    );
+  }
+}

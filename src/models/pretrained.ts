@@ -1,0 +1,116 @@
+/**
+ * Model folders in Hugging Face's layout: config.json and model.safetensors. Loading is a strict copy by name; a family
+ * says how its file names differ from the module's (a prefix, masks stored as weights, a tied head stored twice).
+ */
+
+import { readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import {
+  ConfigError,
+  FileError,
+  openSafetensors,
+  saveSafetensors,
+  type Tensor,
+  writeFileAtomic,
+} from '../../lib/index.js';
+import { finishReplacement, makeFolder } from '../../lib/formats/atomic-file.js';
+import { type Module, withoutInit } from '../nn/index.js';
+
+/** How the names in a family's files differ from its module's. */
+export interface WeightNames {
+  /** Put before every name in a file that holds the whole model; files of the bare base model lack it. */
+  readonly prefix: string;
+  /** Names that never take the prefix. */
+  readonly unprefixed: RegExp;
+  /** Entries of a file that are not weights. */
+  readonly ignored: RegExp;
+  /** The tied tensor: a file may hold it under either name, or both. */
+  readonly tied: { readonly name: string; readonly to: string };
+}
+
+/** The contents of config.json. */
+export type ConfigFile = Record<string, unknown>;
+
+/**
+ * Builds the model that config.json describes and copies model.safetensors into it.
+ *
+ * @throws FileError, ConfigError or StateDictError naming what does not fit.
+ */
+export function loadCheckpoint<M extends Module>(
+  folder: string,
+  modelType: string,
+  build: (config: ConfigFile) => M,
+  names: WeightNames,
+): M {
+  finishReplacement(folder);
+  const config = readConfig(folder, modelType);
+  using file = openSafetensors(join(folder, 'model.safetensors'));
+  const model = withoutInit(() => build(config));
+  model.loadStateDict(moduleNames(file, model, names));
+  return model.eval();
+}
+
+/** config.json of a model folder, checked to be of `modelType`. */
+function readConfig(folder: string, modelType: string): ConfigFile {
+  const path = join(folder, 'config.json');
+  let text: string;
+  try {
+    if (!statSync(folder).isDirectory()) throw new FileError(folder, 'is not a folder; a model is a folder');
+    text = readFileSync(path, 'utf8');
+  } catch (cause) {
+    if (cause instanceof FileError) throw cause;
+    throw new FileError(
+      path,
+      `cannot be read (${(cause as NodeJS.ErrnoException).code}); is this a model folder?`,
+      { cause },
+    );
+  }
+  let config: unknown;
+  try {
+    config = JSON.parse(text);
+  } catch (cause) {
+    throw new FileError(path, `is not JSON: ${(cause as Error).message}`, { cause });
+  }
+  if (typeof config !== 'object' || config === null || Array.isArray(config)) {
+    throw new FileError(path, 'must hold a JSON object');
+  }
+  const { model_type: type } = config as ConfigFile;
+  if (type !== modelType) {
+    throw new ConfigError(`${path}: model_type is ${JSON.stringify(type)}, this class loads '${modelType}'`);
+  }
+  return config as ConfigFile;
+}
+
+/** The file's tensors under the module's names. */
+function moduleNames(
+  file: { names(): string[]; tensor(name: string): Tensor },
+  model: Module,
+  { prefix, ignored, tied }: WeightNames,
+): Map<string, Tensor> {
+  const state = new Map<string, Tensor>();
+  for (const name of file.names()) {
+    if (ignored.test(name)) continue;
+    state.set(name.startsWith(prefix) ? name.slice(prefix.length) : name, file.tensor(name));
+  }
+  if (!model.stateDict().has(tied.name)) {
+    // The embedding wins where a tied file holds both.
+    const head = state.get(tied.name);
+    state.delete(tied.name);
+    if (head !== undefined && !state.has(tied.to)) state.set(tied.to, head);
+  }
+  return state;
+}
+
+/** Writes config.json and model.safetensors, each whole or not at all. */
+export function saveCheckpoint(folder: string, model: Module, config: ConfigFile, names: WeightNames): void {
+  makeFolder(folder);
+  const tensors = new Map<string, Tensor>();
+  for (const [name, tensor] of model.stateDict()) {
+    tensors.set(names.unprefixed.test(name) ? name : names.prefix + name, tensor);
+  }
+  saveSafetensors(join(folder, 'model.safetensors'), tensors, { format: 'pt' });
+  writeFileAtomic(
+    join(folder, 'config.json'),
+    `${JSON.stringify({ ...config, torch_dtype: 'float32' }, null, 2)}\n`,
+  );
+}

@@ -1,0 +1,149 @@
+/** The layers that models are made of. Each holds its parameters under the names that checkpoints use. */
+
+import {
+  ArgumentError,
+  defaultGenerator,
+  dropout,
+  embedding,
+  type Generator,
+  layerNorm,
+  linear,
+  ones,
+  randn,
+  rmsNorm,
+  type Tensor,
+  zeros,
+} from '../../lib/index.js';
+import { Module } from './module.js';
+
+/** Options of layers with random initial weights. */
+export interface InitOptions {
+  /** Standard deviation of the normal distribution, 0.02 by default (GPT-2's). */
+  readonly std?: number;
+  /** The stream the weights are drawn from. */
+  readonly generator?: Generator;
+  /** Whether there is a bias, true by default. */
+  readonly bias?: boolean;
+}
+
+let skipInit = false;
+
+/** Builds a module whose random weights are left as zeros, for a checkpoint that overwrites them all. */
+export function withoutInit<T>(build: () => T): T {
+  skipInit = true;
+  try {
+    return build();
+  } finally {
+    skipInit = false;
+  }
+}
+
+function randomWeight(
+  shape: readonly number[],
+  { std = 0.02, generator = defaultGenerator }: InitOptions,
+): Tensor {
+  const weight = skipInit ? zeros(shape) : randn(shape, { std, generator });
+  weight.requiresGrad = true;
+  return weight;
+}
+
+/** y = x Wᵀ + b with W [out, in]. */
+export class Linear extends Module {
+  readonly weight: Tensor;
+  readonly bias: Tensor | null;
+
+  constructor(inputs: number, outputs: number, options: InitOptions = {}) {
+    super();
+    this.weight = randomWeight([outputs, inputs], options);
+    this.bias = (options.bias ?? true) ? zeros([outputs], { requiresGrad: true }) : null;
+  }
+
+  /** @param x (..., in) @returns (..., out) */
+  forward(x: Tensor): Tensor {
+    return linear(x, this.weight, this.bias);
+  }
+}
+
+/** y = x W + b with W [in, out]: the layout of GPT-2's checkpoints, which call this layer Conv1D. */
+export class Conv1D extends Module {
+  readonly weight: Tensor;
+  readonly bias: Tensor | null;
+
+  constructor(inputs: number, outputs: number, options: InitOptions = {}) {
+    super();
+    this.weight = randomWeight([inputs, outputs], options);
+    this.bias = (options.bias ?? true) ? zeros([outputs], { requiresGrad: true }) : null;
+  }
+
+  /** @param x (..., in) @returns (..., out) */
+  forward(x: Tensor): Tensor {
+    return linear(x, this.weight, this.bias, { transposed: true });
+  }
+}
+
+/** A row of the table for each id. */
+export class Embedding extends Module {
+  readonly weight: Tensor;
+
+  constructor(rows: number, size: number, options: InitOptions = {}) {
+    super();
+    this.weight = randomWeight([rows, size], options);
+  }
+
+  /** @param ids (...) int32 @returns (..., size) */
+  forward(ids: Tensor): Tensor {
+    return embedding(ids, this.weight);
+  }
+}
+
+/** Layer normalization over the last dimension. */
+export class LayerNorm extends Module {
+  readonly weight: Tensor;
+  readonly bias: Tensor | null;
+
+  constructor(
+    size: number,
+    readonly eps = 1e-5,
+    options: { bias?: boolean } = {},
+  ) {
+    super();
+    this.weight = ones([size], { requiresGrad: true });
+    this.bias = (options.bias ?? true) ? zeros([size], { requiresGrad: true }) : null;
+  }
+
+  forward(x: Tensor): Tensor {
+    return layerNorm(x, this.weight, this.bias, this.eps);
+  }
+}
+
+/** Root-mean-square normalization over the last dimension. */
+export class RMSNorm extends Module {
+  readonly weight: Tensor;
+
+  constructor(
+    size: number,
+    readonly eps = 1e-6,
+  ) {
+    super();
+    this.weight = ones([size], { requiresGrad: true });
+  }
+
+  forward(x: Tensor): Tensor {
+    return rmsNorm(x, this.weight, this.eps);
+  }
+}
+
+/** Zeroes each element with probability p while training, and scales the others by 1 / (1 - p). */
+export class Dropout extends Module {
+  constructor(
+    readonly p: number,
+    private readonly generator: Generator = defaultGenerator,
+  ) {
+    super();
+    if (!(p >= 0 && p < 1)) throw new ArgumentError(`Dropout: p must be at least 0 and below 1, got ${p}`);
+  }
+
+  forward(x: Tensor): Tensor {
+    return this.training && this.p > 0 ? dropout(x, this.p, { generator: this.generator }) : x;
+  }
+}

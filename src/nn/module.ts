@@ -1,0 +1,121 @@
+/**
+ * The base of layers and models: a plain object whose own properties, in their order, are its parameters (tensors, also
+ * frozen ones, whose `requiresGrad` is false), its sub-modules, and arrays of sub-modules; a tensor that is no weight
+ * belongs in a private `#field`. Names are the property paths, `h.0.attn.c_attn.weight`, so a model that uses a
+ * checkpoint's names loads it by a strict copy. No registration, no decorators, no proxies.
+ */
+
+import { copy_, formatShape, noGrad, sameShape, StateDictError, Tensor } from '../../lib/index.js';
+
+/** Options of {@link Module.loadStateDict}. */
+export interface LoadOptions {
+  /** Fail on missing and unexpected names (the default); otherwise load what fits. Wrong shapes always fail. */
+  readonly strict?: boolean;
+}
+
+/** What loading found beside the tensors it copied. */
+export interface LoadResult {
+  readonly missing: string[];
+  readonly unexpected: string[];
+}
+
+export abstract class Module {
+  /** Whether dropout is on. Set by {@link train} and {@link eval}. */
+  training = true;
+
+  /** Sub-modules with the names of the properties that hold them. */
+  *children(): Generator<[string, Module]> {
+    for (const [name, value] of Object.entries(this)) {
+      if (value instanceof Module) yield [name, value];
+      else if (Array.isArray(value)) {
+        for (const [i, item] of value.entries()) if (item instanceof Module) yield [`${name}.${i}`, item];
+      }
+    }
+  }
+
+  /** Every parameter with its path, in the order of the properties. A tensor held twice is given once. */
+  namedParameters(): [string, Tensor][] {
+    const found = new Map<Tensor, string>();
+    collect(this, '', found);
+    return Array.from(found, ([tensor, name]) => [name, tensor]);
+  }
+
+  parameters(): Tensor[] {
+    return this.namedParameters().map(([, tensor]) => tensor);
+  }
+
+  /** Number of weights, tied ones counted once. */
+  numParameters(): number {
+    return this.parameters().reduce((n, p) => n + p.size, 0);
+  }
+
+  /** The parameters by name; the tensors themselves, not copies. */
+  stateDict(): Map<string, Tensor> {
+    return new Map(this.namedParameters());
+  }
+
+  /**
+   * Copies tensors into the parameters of the same names, converting dtypes.
+   *
+   * @throws StateDictError naming what is missing, unexpected or of the wrong shape; nothing is copied then.
+   */
+  loadStateDict(state: ReadonlyMap<string, Tensor>, options: LoadOptions = {}): LoadResult {
+    const { strict = true } = options;
+    const own = this.stateDict();
+    const missing = [...own.keys()].filter((name) => !state.has(name));
+    const unexpected = [...state.keys()].filter((name) => !own.has(name));
+    const wrong = [...own].filter(
+      ([name, p]) => state.has(name) && !sameShape(state.get(name)!.shape, p.shape),
+    );
+    if (wrong.length > 0 || (strict && missing.length + unexpected.length > 0)) {
+      const problems = [
+        list(missing, 'missing', (name) => `${name} ${formatShape(own.get(name)!.shape)}`),
+        list(unexpected, 'unexpected', (name) => `${name} ${formatShape(state.get(name)!.shape)}`),
+        list(wrong, 'of wrong shape', ([name, p]) => {
+          return `${name}: file ${formatShape(state.get(name)!.shape)}, model ${formatShape(p.shape)}`;
+        }),
+      ];
+      throw new StateDictError(
+        `loadStateDict(${this.constructor.name}): ${problems.filter((text) => text !== '').join(', ')}`,
+      );
+    }
+    noGrad(() => {
+      for (const [name, parameter] of own) {
+        const source = state.get(name);
+        if (source !== undefined) copy_(parameter, source);
+      }
+    });
+    return { missing, unexpected };
+  }
+
+  /** Switches this module and all below it to training (dropout on) or evaluation. */
+  train(mode = true): this {
+    this.training = mode;
+    for (const [, child] of this.children()) child.train(mode);
+    return this;
+  }
+
+  /** Switches to evaluation: dropout off. */
+  eval(): this {
+    return this.train(false);
+  }
+}
+
+function collect(module: Module, prefix: string, found: Map<Tensor, string>): void {
+  for (const [name, value] of Object.entries(module)) {
+    if (value instanceof Tensor && !found.has(value)) found.set(value, prefix + name);
+    else if (value instanceof Module) collect(value, `${prefix}${name}.`, found);
+    else if (Array.isArray(value)) {
+      value.forEach((item, i) => {
+        if (item instanceof Module) collect(item, `${prefix}${name}.${i}.`, found);
+      });
+    }
+  }
+}
+
+/** `2 missing (a [3], b [4])`, at most three spelled out; empty for none. */
+function list<T>(items: readonly T[], what: string, describe: (item: T) => string): string {
+  if (items.length === 0) return '';
+  const shown = items.slice(0, 3).map(describe).join(', ');
+  return `${items.length} ${what} (${shown}${items.length > 3 ? ', ...' : ''})`;
+}

@@ -1,0 +1,178 @@
+/**
+ * A training run on disk. The folder is a model in Hugging Face's layout with the state of the training
+ * beside it:
+ *
+ *     config.json  model.safetensors  tokenizer.json     the model after the last save: what generate loads
+ *     training_state.safetensors                         moments of the optimizer; step, random streams, ... as notes
+ *     best/                                              the model with the least validation loss
+ *     checkpoint-<step>/                                 earlier saves, whole folders like this one (hard links)
+ *
+ * The files of a folder are replaced together (lib/formats/atomic-file.ts): a run that is killed at any
+ * moment leaves a model and a training state of the same step.
+ */
+
+import { copyFileSync, existsSync, linkSync, readdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { FileError } from '../../lib/errors.js';
+import { createFolder, finishReplacement, replaceFiles } from '../../lib/formats/atomic-file.js';
+import { openSafetensors, saveSafetensors } from '../../lib/formats/safetensors.js';
+import { fileError } from '../../lib/formats/system-error.js';
+import type { Tensor } from '../../lib/tensor.js';
+import type { Tokenizer } from '../tokenizers/tokenizer.js';
+
+/** A model that can write itself into a folder. */
+export interface Savable {
+  savePretrained(folder: string): void;
+}
+
+/** Where a random stream stands. */
+export interface StreamState {
+  readonly seed: number;
+  readonly offset: number;
+}
+
+/** Where a run stands, beside weights and moments. Plain data; numbers come back with the same bits. */
+export interface TrainingProgress {
+  /** Optimizer steps done. */
+  readonly step: number;
+  /** Tokens learned from. */
+  readonly tokens: number;
+  /** Seconds of training, without evaluations and saves. */
+  readonly seconds: number;
+  /** Losses of the last steps, oldest first. */
+  readonly recentLosses: readonly number[];
+  /** The last evaluation. */
+  readonly evaluation: { readonly step: number; readonly loss: number } | null;
+  /** The evaluation with the least loss. */
+  readonly best: { readonly step: number; readonly loss: number } | null;
+  /** The stream that draws batches. */
+  readonly sampler: StreamState;
+  /** The stream of dropout. */
+  readonly generator: StreamState;
+  /** What has to be the same for the run to go on exactly: sizes, data. */
+  readonly run: Readonly<Record<string, number>>;
+  /** The caller's notes: a command line's flags, say. */
+  readonly settings: Readonly<Record<string, unknown>>;
+}
+
+/** Name of the file with the state of the training. */
+export const trainingStateFile = 'training_state.safetensors';
+const stateFormat = 'tsgpt-training-state';
+const stateVersion = '1';
+const snapshotPrefix = 'checkpoint-';
+
+/**
+ * Writes model and tokenizer, and the state of the training where it is given, so that all change together.
+ */
+export function saveRun(
+  folder: string,
+  model: Savable,
+  tokenizer: Tokenizer | undefined,
+  training?: { readonly progress: TrainingProgress; readonly optimizer: ReadonlyMap<string, Tensor> },
+): void {
+  replaceFiles(folder, (staging) => {
+    model.savePretrained(staging);
+    tokenizer?.save(join(staging, 'tokenizer.json'));
+    if (training === undefined) return;
+    const notes = { format: stateFormat, version: stateVersion, progress: JSON.stringify(training.progress) };
+    saveSafetensors(join(staging, trainingStateFile), training.optimizer, notes);
+  });
+}
+
+/** Whether a folder holds a run that can go on. */
+export function hasTrainingState(folder: string): boolean {
+  finishReplacement(folder);
+  return existsSync(join(folder, trainingStateFile));
+}
+
+/**
+ * Reads how far the run in a folder has come.
+ * @throws FileError when there is no state of a training, or it is damaged.
+ */
+export function readTrainingProgress(folder: string): TrainingProgress {
+  return readTrainingState(folder).progress;
+}
+
+/** Progress and optimizer state of the run in a folder. */
+export function readTrainingState(folder: string): {
+  progress: TrainingProgress;
+  optimizer: Map<string, Tensor>;
+} {
+  finishReplacement(folder);
+  const path = join(folder, trainingStateFile);
+  using file = openSafetensors(path);
+  const { format, version, progress: text } = file.metadata;
+  if (format !== stateFormat) throw new FileError(path, 'is not the state of a training');
+  if (version !== stateVersion)
+    throw new FileError(path, `has version ${version}, this release reads ${stateVersion}`);
+  let progress: unknown;
+  try {
+    progress = JSON.parse(text ?? '');
+  } catch (cause) {
+    throw new FileError(path, 'is damaged: its progress is not JSON', { cause });
+  }
+  if (!isProgress(progress)) throw new FileError(path, 'is damaged: its progress is not that of a training');
+  return { progress, optimizer: new Map(file.names().map((name) => [name, file.tensor(name)])) };
+}
+
+function isProgress(value: unknown): value is TrainingProgress {
+  if (!isObject(value)) return false;
+  const { recentLosses, evaluation, best } = value;
+  return (
+    isCount(value.step) &&
+    isCount(value.tokens) &&
+    typeof value.seconds === 'number' &&
+    Array.isArray(recentLosses) &&
+    recentLosses.every((loss) => typeof loss === 'number') &&
+    [evaluation, best].every(
+      (e) => e === null || (isObject(e) && isCount(e.step) && typeof e.loss === 'number'),
+    ) &&
+    [value.sampler, value.generator].every((s) => isObject(s) && isCount(s.seed) && isCount(s.offset)) &&
+    isObject(value.run) &&
+    isObject(value.settings)
+  );
+}
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
+
+/**
+ * Keeps the save that a folder holds now as `checkpoint-<step>` and removes the oldest of the earlier ones
+ * beyond `keep`. Costs no disk space at first: the files are shared with the folder until that is saved
+ * again.
+ *
+ * @returns The new folder.
+ */
+export function keepSnapshot(folder: string, step: number, keep: number): string {
+  const snapshot = join(folder, `${snapshotPrefix}${step}`);
+  createFolder(snapshot, (staging) => {
+    for (const entry of readdirSync(folder, { withFileTypes: true })) {
+      if (entry.isFile() && !entry.name.startsWith('.'))
+        share(join(folder, entry.name), join(staging, entry.name));
+    }
+  });
+  const earlier = readdirSync(folder)
+    .map((name) => Number(/^checkpoint-(\d+)$/.exec(name)?.[1] ?? NaN))
+    .filter((s) => s < step)
+    .sort((a, b) => b - a);
+  for (const old of earlier.slice(keep - 1)) removeFolder(join(folder, `${snapshotPrefix}${old}`));
+  return snapshot;
+}
+
+function removeFolder(path: string): void {
+  try {
+    rmSync(path, { recursive: true, force: true });
+  } catch (error) {
+    throw fileError(path, 'cannot be removed', error);
+  }
+}
+
+function share(from: string, to: string): void {
+  try {
+    linkSync(from, to);
+  } catch {
+    copyFileSync(from, to); // not every file system has hard links
+  }
+}

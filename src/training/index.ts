@@ -1,0 +1,31 @@
+/** Training: optimizer, clipping, schedules, the loop, and runs on disk. */
+
+export { AdamW, decayGroups, type AdamWOptions, type ParameterGroup } from './adamw.js';
+export {
+  hasTrainingState,
+  readTrainingProgress,
+  type Savable,
+  type StreamState,
+  type TrainingProgress,
+} from './checkpoint.js';
+export { clipGradNorm, clipScale, gradNorm } from './clip.js';
+export {
+  constantSchedule,
+  constantScheduleWithWarmup,
+  cosineSchedule,
+  cosineScheduleWithWarmup,
+  linearSchedule,
+  linearScheduleWithWarmup,
+  type Schedule,
+  type ScheduleOptions,
+} from './schedules.js';
+export {
+  Trainer,
+  type CheckpointEvent,
+  type EvaluationEvent,
+  type StepEvent,
+  type TrainableModel,
+  type TrainerEvents,
+  type TrainerOptions,
+  type TrainingResult,
+} from './trainer.js';

@@ -1,0 +1,179 @@
+import { describe, expect, it } from 'vitest';
+
+import {
+  ArgumentError,
+  DisposedError,
+  emptyPool,
+  memory,
+  randn,
+  resetPeakMemory,
+  scope,
+  tensor,
+  type Tensor,
+  zeros,
+} from '../../lib/index.js';
+
+/** Bytes that tensors hold, beyond those held now, after `body`. */
+function leaves(body: () => unknown): number {
+  const before = memory().liveBytes;
+  body();
+  return memory().liveBytes - before;
+}
+
+describe('scope', () => {
+  it('gives back what is not returned', () => {
+    let inner!: Tensor;
+    const result = scope(() => {
+      inner = zeros([10]);
+      return inner.add(1);
+    });
+    expect(inner.disposed).toBe(true);
+    expect(result.toArray()).toEqual(Array(10).fill(1));
+    result.dispose();
+  });
+
+  it('keeps what is returned in arrays, objects and maps', () => {
+    const { list, map } = scope(() => {
+      const [a, b, c] = [tensor([1]), tensor([2]), tensor([3])];
+      zeros([5]);
+      return { list: [a, { deep: b }] as const, map: new Map([['c', c]]) };
+    });
+    expect([list[0].item(), list[1].deep.item(), map.get('c')!.item()]).toEqual([1, 2, 3]);
+  });
+
+  it('leaves kept tensors alone', () => {
+    let kept!: Tensor;
+    scope(() => scope(() => void (kept = tensor([4]).keep())));
+    expect(kept.item()).toBe(4);
+    kept.dispose();
+    expect(kept.disposed).toBe(true);
+  });
+
+  it('hands what is returned to the scope around it', () => {
+    let middle!: Tensor;
+    scope(() => {
+      middle = scope(() => tensor([1]));
+      expect(middle.disposed).toBe(false);
+    });
+    expect(middle.disposed).toBe(true);
+  });
+
+  it('gives back everything when the body throws', () => {
+    let inner!: Tensor;
+    expect(
+      leaves(() =>
+        expect(() =>
+          scope(() => {
+            inner = zeros([1000]);
+            throw new RangeError('out');
+          }),
+        ).toThrow(RangeError),
+      ),
+    ).toBe(0);
+    expect(inner.disposed).toBe(true);
+    // and the next scope is none the worse
+    expect(scope(() => tensor([1])).item()).toBe(1);
+  });
+
+  it('keeps memory that a returned view uses', () => {
+    const row = scope(() => tensor([[1, 2], [3, 4]]).select(0, 1)); // prettier-ignore
+    expect(row.toArray()).toEqual([3, 4]);
+  });
+
+  it('must be synchronous', () => {
+    expect(() => scope(() => Promise.resolve(1))).toThrow(ArgumentError);
+    expect(() => scope(() => Promise.resolve(1))).toThrow('scope: the body must be synchronous');
+  });
+});
+
+describe('dispose', () => {
+  it('makes further use an error that names the operation', () => {
+    const x = tensor([[1, 2]]).mul(2);
+    x.dispose();
+    x.dispose();
+    const text =
+      'tensor [1, 2] made by mul was disposed; return it from its scope or keep() it to use it afterwards';
+    const uses = [
+      () => x.add(1),
+      () => x.data,
+      () => x.toArray(),
+      () => x.reshape([2]),
+      () => x.sum(),
+      () => String(x),
+    ];
+    for (const use of uses) {
+      expect(use).toThrow(DisposedError);
+      expect(use).toThrow(text);
+    }
+  });
+
+  it('is what `using` calls', () => {
+    let x!: Tensor;
+    {
+      using y = tensor([1]);
+      x = y;
+      expect(x.disposed).toBe(false);
+    }
+    expect(x.disposed).toBe(true);
+  });
+
+  it('never shows the numbers of another tensor', () => {
+    const x = tensor([1, 2, 3]);
+    x.dispose();
+    const y = tensor([7, 8, 9]);
+    expect(() => x.toArray()).toThrow(DisposedError);
+    expect(y.toArray()).toEqual([7, 8, 9]);
+  });
+});
+
+describe('memory', () => {
+  it('counts what is held', () => {
+    const before = memory();
+    const x = zeros([1024, 256]);
+    const after = memory();
+    expect(after.liveBytes - before.liveBytes).toBe(2 ** 20);
+    expect(after.tensors - before.tensors).toBe(1);
+    const view = x.transpose(0, 1);
+    expect(memory().tensors).toBe(after.tensors);
+    x.dispose();
+    expect(memory().liveBytes).toBe(after.liveBytes);
+    view.dispose();
+    expect(memory().liveBytes).toBe(before.liveBytes);
+  });
+
+  it('reuses blocks and gives them back on demand', () => {
+    const use = (): void => scope(() => void zeros([1 << 18]));
+    use();
+    const { systemAllocations } = memory();
+    for (let i = 0; i < 10; i++) use();
+    expect(memory().systemAllocations).toBe(systemAllocations);
+    expect(memory().pooledBytes).toBeGreaterThanOrEqual(2 ** 20);
+    emptyPool();
+    expect(memory().pooledBytes).toBe(0);
+  });
+
+  it('measures the peak', () => {
+    resetPeakMemory();
+    const { peakBytes } = memory();
+    scope(() => void zeros([1 << 18]));
+    expect(memory().peakBytes - peakBytes).toBe(2 ** 20);
+  });
+
+  it('is flat over steps in a scope', () => {
+    const w = randn([32, 32], { requiresGrad: true });
+    const step = (): void =>
+      scope(() => {
+        const x = randn([16, 32]);
+        x.matmul(w).gelu().layerNorm().square().mean().backward();
+        w.grad!.zero_();
+      });
+    for (let i = 0; i < 10; i++) step();
+    const early = memory();
+    for (let i = 0; i < 2000; i++) step();
+    const late = memory();
+    // less when the garbage of earlier tests went meanwhile
+    expect(late.liveBytes).toBeLessThanOrEqual(early.liveBytes);
+    expect(late.tensors).toBeLessThanOrEqual(early.tensors);
+    expect(late.systemAllocations).toBe(early.systemAllocations);
+  });
+});

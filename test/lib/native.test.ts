@@ -1,0 +1,77 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+
+import { NativeLoadError } from '../../lib/errors.js';
+import { loadNative, native } from '../../lib/native.js';
+
+describe('loadNative', () => {
+  let root: string;
+
+  beforeEach(() => {
+    root = mkdtempSync(join(tmpdir(), 'tsgpt-native-'));
+    vi.stubEnv('TSGPT_ADDON', undefined);
+  });
+  afterEach(() => {
+    rmSync(root, { recursive: true });
+    vi.unstubAllEnvs();
+  });
+
+  function put(...path: string[]): string {
+    const file = join(root, ...path);
+    mkdirSync(join(file, '..'), { recursive: true });
+    writeFileSync(file, 'no machine code');
+    return file;
+  }
+
+  function failure(): NativeLoadError {
+    try {
+      loadNative(root);
+    } catch (error) {
+      expect(error).toBeInstanceOf(NativeLoadError);
+      return error as NativeLoadError;
+    }
+    throw new Error('loadNative did not throw');
+  }
+
+  it('loads the module of this package', () => {
+    expect(native.info().availableIsas.split(',')).toContain(native.info().isa);
+    expect(native.info().threads).toBeGreaterThan(0);
+  });
+
+  it('says what was looked for, where, and how to build it', () => {
+    const error = failure();
+    expect(error.code).toBe('ERR_NATIVE_LOAD');
+    expect(error.message).toContain(`${process.platform}-${process.arch}`);
+    expect(error.message).toContain(`${join(root, 'build', 'Release', 'tsgpt.node')}: does not exist`);
+    expect(error.message).toContain(join(root, 'prebuilds', `${process.platform}-${process.arch}`));
+    expect(error.message).toContain(`node ${join(root, 'scripts', 'build-native.mjs')}`);
+  });
+
+  it('names the prebuilt modules of other platforms', () => {
+    put('prebuilds', 'plan9-mips', 'tsgpt.node');
+    expect(failure().message).toContain('none fits this machine; the package has plan9-mips/tsgpt.node');
+  });
+
+  it('takes the prebuilt module of this platform, and says why it does not load', () => {
+    const file = put('prebuilds', `${process.platform}-${process.arch}`, 'tsgpt.node');
+    expect(failure().message).toContain(`${file}: does not load: `);
+  });
+
+  it('prefers what was built here, and does not skip it when it is damaged', () => {
+    put('prebuilds', `${process.platform}-${process.arch}`, 'tsgpt.node');
+    const file = put('build', 'Release', 'tsgpt.node');
+    expect(failure().message).toContain(`${file}: does not load: `);
+  });
+
+  it('takes the file named by TSGPT_ADDON before all others', () => {
+    put('build', 'Release', 'tsgpt.node');
+    const file = join(root, 'elsewhere.node');
+    vi.stubEnv('TSGPT_ADDON', file);
+    expect(failure().message).toContain(
+      `${file} (named by TSGPT_ADDON; unset it to use the package's own): does not exist`,
+    );
+  });
+});

@@ -1,0 +1,165 @@
+import { spawn } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+import { CharTokenizer } from '../../../src/tokenizers/index.js';
+import { compiled, root, tsgpt } from '../../support/cli.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'tsgpt-generate-'));
+const model = join(folder, 'model');
+
+beforeAll(async () => {
+  await compiled();
+  const data = join(folder, 'text.txt');
+  writeFileSync(data, 'the quick brown fox jumps over the lazy dog\n'.repeat(60));
+  const toy = [
+    '--layers',
+    '1',
+    '--heads',
+    '2',
+    '--embed',
+    '16',
+    '--seq',
+    '16',
+    '--batch',
+    '4',
+    '--steps',
+    '20',
+  ];
+  const { code, stderr } = await tsgpt([
+    'train',
+    '--data',
+    data,
+    '--model',
+    model,
+    ...toy,
+    '--gen-samples',
+    '0',
+  ]);
+  if (code !== 0) throw new Error(stderr);
+  const alphabet = Array.from({ length: 100 }, (_, i) => String.fromCodePoint(0x370 + i));
+  mkdirSync(join(folder, 'greek'));
+  new CharTokenizer(alphabet).save(join(folder, 'greek'));
+}, 180_000);
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const generate = (...args: string[]) => tsgpt(['generate', '--model', model, ...args]);
+
+describe('tsgpt generate', () => {
+  it('continues the prompt on standard output, the same way with the same seed', async () => {
+    const args = ['--prompt', 'the ', '--max-tokens', '40', '--seed', '3'];
+    const [first, second, other] = await Promise.all([
+      generate(...args),
+      generate(...args),
+      generate('--prompt', 'the ', '--max-tokens', '40', '--seed', '4'),
+    ]);
+    expect(first.code).toBe(0);
+    expect(first.stdout).toMatch(/^the /);
+    expect(first.stdout).toHaveLength('the '.length + 40 + 1);
+    expect(first.stderr).toMatch(/^40 tokens, \S+ tok\/s\n$/);
+    expect(second.stdout).toBe(first.stdout);
+    expect(other.stdout).not.toBe(first.stdout);
+  });
+
+  it('reports in JSON', async () => {
+    const { code, stdout, stderr } = await generate('--prompt', 'the ', '--max-tokens', '10', '--json');
+    expect([code, stderr]).toEqual([0, '']);
+    const result = JSON.parse(stdout) as Record<string, unknown>;
+    expect(Object.keys(result).sort()).toEqual([
+      'prefill_tokens_per_second',
+      'text',
+      'tokens',
+      'tokens_per_second',
+    ]);
+    expect(result.tokens).toBe(10);
+    expect(result.text).toHaveLength(10);
+    expect(result.tokens_per_second).toBeGreaterThan(0);
+  });
+
+  it('is greedy at temperature 0, stops at --stop, and goes on beyond the context', async () => {
+    const greedy = await generate('--temperature', '0', '--prompt', 'the ', '--max-tokens', '60', '--json');
+    const again = await generate('--temperature', '0', '--prompt', 'the ', '--max-tokens', '60', '--json');
+    const { text, tokens } = JSON.parse(greedy.stdout) as { text: string; tokens: number };
+    expect((JSON.parse(again.stdout) as { text: string }).text).toBe(text);
+    expect(tokens).toBe(60); // the context is 16
+    const stop = text.slice(4, 6);
+    const stopped = await generate('--temperature', '0', '--prompt', 'the ', '--stop', stop, '--json');
+    expect((JSON.parse(stopped.stdout) as { text: string }).text).toBe(text.slice(0, text.indexOf(stop)));
+  });
+
+  it('needs no prompt, and reads one from standard input', async () => {
+    expect((await generate('--max-tokens', '3')).stdout).toHaveLength(1 + 3 + 1);
+    const { stdout } = await tsgpt(['generate', '--model', model, '--prompt', '-', '--max-tokens', '3'], {
+      input: 'the fox',
+    });
+    expect(stdout).toMatch(/^the fox/);
+  });
+
+  it('ends quietly when nobody reads on', async () => {
+    const main = join(root, 'dist', 'src', 'cli', 'main.js');
+    const command = `"${process.execPath}" "${main}" generate --model "${model}" --prompt the --max-tokens 20000 | head -c 10`;
+    const child = spawn('sh', ['-c', command], { stdio: ['ignore', 'pipe', 'pipe'] });
+    let output = '';
+    child.stdout.on('data', (chunk) => (output += String(chunk)));
+    child.stderr.on('data', (chunk) => (output += `stderr: ${String(chunk)}`));
+    await new Promise((resolve) => child.on('close', resolve));
+    expect(output).toMatch(/^the/);
+    expect(output).toHaveLength(10);
+  });
+
+  it.each([
+    [['--model', join(folder, 'none')], 1, 'none'],
+    [['--prompt', '€'], 1, "'€' (U+20AC)"],
+    [['--tokenizer', join(folder, 'greek')], 1, 'its tokenizer has 100 tokens, the model in'],
+    [['--temperature', '-1'], 2, '--temperature must be a number of at least 0, got "-1"'],
+    [['--max_tokens', '5'], 2, "unknown flag --max_tokens (did you mean '--max-tokens'?)"],
+    [['--interactive', '--json'], 2, '--interactive and --json exclude each other'],
+    [['--interactive', '--prompt', 'a'], 2, 'leave out --prompt'],
+  ])('%j: exit code %i', async (args, expected, part) => {
+    const { code, stdout, stderr } = await generate(...args);
+    expect([code, stdout]).toEqual([expected, '']);
+    expect(stderr.trimEnd().split('\n')).toHaveLength(expected);
+    expect(stderr).toContain(part);
+    expect(stderr).not.toContain('internal error');
+  });
+});
+
+describe('tsgpt generate --interactive', () => {
+  it('answers prompts and commands until the input ends', async () => {
+    const lines = [
+      '/tokens 5',
+      'the fox',
+      '/temp 0',
+      '/topk 3',
+      '/topp 0.5',
+      '/config',
+      '/help',
+      '/temp hot',
+      '/tmp 1',
+      '€',
+    ];
+    const { code, stdout, stderr } = await tsgpt(['generate', '--model', model, '--interactive'], {
+      input: `${lines.join('\n')}\n`,
+    });
+    expect(code).toBe(0);
+    expect(stdout).toContain('max-tokens 5\n');
+    expect(stdout).toMatch(/the fox.{5}\n/s);
+    expect(stdout).toMatch(/temperature +0\n/);
+    expect(stdout).toMatch(/top-k +3\n/);
+    expect(stdout).toContain('/quit');
+    expect(stderr).toContain('/temp must be a number of at least 0, got "hot"');
+    expect(stderr).toContain("unknown command /tmp (did you mean '/temp'?)");
+    expect(stderr).toContain('U+20AC');
+  });
+
+  it('ends at /quit', async () => {
+    const { code, stdout } = await tsgpt(['generate', '--model', model, '--interactive'], {
+      input: '/quit\nthe fox\n',
+    });
+    expect(code).toBe(0);
+    expect(stdout).not.toContain('the fox');
+  });
+});

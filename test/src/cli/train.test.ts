@@ -1,0 +1,318 @@
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+import { loadSafetensors } from '../../../lib/index.js';
+import { golden } from '../../support/golden.js';
+import { compiled, runNode, tsgpt, type Outcome } from '../../support/cli.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'tsgpt-train-'));
+const data = join(folder, 'text.txt');
+const toy = ['--layers', '1', '--heads', '2', '--embed', '16', '--seq', '16', '--batch', '4', '--seed', '7'];
+const quiet = ['--gen-samples', '0'];
+
+beforeAll(async () => {
+  await compiled();
+  const lines = Array.from(
+    { length: 80 },
+    (_, i) => `line ${i}: the quick brown fox jumps over the lazy dog\n`,
+  );
+  writeFileSync(data, lines.join(''));
+}, 120_000);
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const model = (name: string): string => join(folder, name);
+const train = (name: string, ...args: string[]): Promise<Outcome> =>
+  tsgpt(['train', '--data', data, '--model', model(name), ...toy, ...args]);
+const weights = (name: string): Record<string, number[]> =>
+  Object.fromEntries(
+    [...loadSafetensors(join(model(name), 'model.safetensors'))].map(([key, t]) => [key, Array.from(t.data)]),
+  );
+/** What went wrong: one line, and where it is a usage error the pointer to the help. */
+const problem = ({ code, stdout, stderr }: Outcome): [Outcome['code'], string] => {
+  expect(stdout).toBe('');
+  const lines = stderr.trimEnd().split('\n');
+  expect(lines).toHaveLength(code === 2 ? 2 : 1);
+  return [code, lines[0]];
+};
+
+describe('tsgpt train', () => {
+  it('writes a model folder and reports in JSON', async () => {
+    const { code, stdout, stderr } = await train('first', '--steps', '30', '--json', ...quiet);
+    expect(stderr).not.toMatch(/error/i);
+    expect(code).toBe(0);
+    expect(stdout.trimEnd().split('\n')).toHaveLength(1);
+    const result = JSON.parse(stdout) as Record<string, number>;
+    expect(Object.keys(result).sort()).toEqual([
+      'parameters',
+      'peak_rss_bytes',
+      'seconds',
+      'steps',
+      'tokens_per_second',
+      'train_loss',
+      'val_loss',
+    ]);
+    expect(result.steps).toBe(30);
+    expect(result.train_loss).toBeGreaterThan(0);
+    expect(result.val_loss).toBeGreaterThan(0);
+    expect(result.val_loss).toBeLessThan(4);
+    expect(result.tokens_per_second).toBeGreaterThan(0);
+    expect(result.peak_rss_bytes).toBeGreaterThan(10e6);
+    expect(readdirSync(model('first'))).toEqual(
+      expect.arrayContaining([
+        'config.json',
+        'model.safetensors',
+        'tokenizer.json',
+        'training_state.safetensors',
+      ]),
+    );
+    const config = JSON.parse(readFileSync(join(model('first'), 'config.json'), 'utf8')) as Record<
+      string,
+      unknown
+    >;
+    expect(config).toMatchObject({ model_type: 'gpt2', n_layer: 1, n_head: 2, n_embd: 16, n_positions: 16 });
+  });
+
+  it('shows plain progress and samples when it is not on a terminal', async () => {
+    const args = ['--steps', '20', '--eval-interval', '10', '--gen-samples', '2', '--gen-len', '20'];
+    const { code, stdout, stderr } = await train('samples', ...args);
+    expect(code).toBe(0);
+    expect(stderr).not.toMatch(/[\r\x1b]/);
+    expect(stderr).toMatch(/step 20\/20 {2}loss \d\.\d{4} {2}lr \S+ {2}\S+ tok\/s/);
+    expect(stderr).toMatch(/step 10: validation loss/);
+    expect(stdout).toContain('sample 1');
+    expect(stdout).toContain('sample 2');
+  });
+
+  it('gives the same weights with the same seed, also with other threads, and others with another', async () => {
+    await Promise.all([
+      train('seed-a', '--steps', '10', '--threads', '1', ...quiet),
+      train('seed-b', '--steps', '10', '--threads', '2', ...quiet),
+    ]);
+    await train('seed-c', '--steps', '10', '--seed', '8', ...quiet);
+    expect(weights('seed-b')).toEqual(weights('seed-a'));
+    expect(weights('seed-c')).not.toEqual(weights('seed-a'));
+  });
+
+  it('reads standard input, and epochs count passes over the text', async () => {
+    const text = 'abcdefgh'.repeat(100); // 720 tokens train: 11.25 steps of 4 x 16 an epoch
+    const args = [
+      'train',
+      '--data',
+      '-',
+      '--model',
+      model('stdin'),
+      ...toy,
+      '--epochs',
+      '2',
+      '--json',
+      ...quiet,
+    ];
+    const { code, stdout } = await tsgpt(args, { input: text });
+    expect(code).toBe(0);
+    expect((JSON.parse(stdout) as { steps: number }).steps).toBe(23);
+  });
+
+  it('--dry-run says when the text is too short', async () => {
+    const outcome = await train('dry', '--val-split', '0.9999', '--dry-run');
+    expect(problem(outcome)).toEqual([1, expect.stringContaining('too few for a sequence of 16')]);
+  });
+
+  it('--dry-run trains nothing and writes nothing', async () => {
+    const { code, stdout } = await train('dry', '--steps', '5', '--dry-run');
+    expect(code).toBe(0);
+    for (const word of ['parameters', 'gradients', 'moments', 'activations', 'tokens', 'steps']) {
+      expect(stdout).toContain(word);
+    }
+    expect(existsSync(model('dry'))).toBe(false);
+    const json = JSON.parse((await train('dry', '--steps', '5', '--dry-run', '--json')).stdout) as Record<
+      string,
+      unknown
+    >;
+    expect(json).toMatchObject({
+      steps: 5,
+      tokens_per_step: 64,
+      memory_bytes: { moments: expect.any(Number) },
+    });
+  });
+
+  it('takes flags from --config', async () => {
+    const config = join(folder, 'config.json');
+    writeFileSync(config, JSON.stringify({ steps: 3, json: true, 'gen-samples': 0 }));
+    const { stdout } = await train('config', '--config', config);
+    expect((JSON.parse(stdout) as { steps: number }).steps).toBe(3);
+  });
+
+  it('reuses a tokenizer', async () => {
+    await train('tokenizer-a', '--steps', '2', ...quiet);
+    const other = join(folder, 'other.txt');
+    writeFileSync(other, 'the fox the dog '.repeat(50));
+    const args = [
+      'train',
+      '--data',
+      other,
+      '--model',
+      model('tokenizer-b'),
+      ...toy,
+      '--steps',
+      '2',
+      ...quiet,
+    ];
+    const { code } = await tsgpt([...args, '--tokenizer', model('tokenizer-a')]);
+    expect(code).toBe(0);
+    expect(readFileSync(join(model('tokenizer-b'), 'tokenizer.json'), 'utf8')).toBe(
+      readFileSync(join(model('tokenizer-a'), 'tokenizer.json'), 'utf8'),
+    );
+  });
+});
+
+describe('interrupting and resuming', () => {
+  const run = ['--steps', '400', '--eval-interval', '0', '--dropout', '0.1', ...quiet];
+  /** Starts the run and sends a signal when its progress matches. */
+  const cut = (name: string, signal: NodeJS.Signals, at: RegExp, ...args: string[]): Promise<Outcome> =>
+    tsgpt(['train', '--data', data, '--model', model(name), ...toy, ...run, ...args], {
+      started: (child) => child.stderr!.on('data', (text: string) => at.test(text) && child.kill(signal)),
+    });
+
+  it('a run that was interrupted or killed ends with the weights of one that was not', async () => {
+    const [whole, interrupted, killed] = await Promise.all([
+      train('whole', ...run),
+      cut('interrupted', 'SIGINT', /^text/),
+      cut('killed', 'SIGKILL', /^step [1-3]\d\d\//m, '--save-interval', '15'),
+    ]);
+    expect([whole.code, interrupted.code, killed.code]).toEqual([0, 130, 'SIGKILL']);
+    expect(interrupted.stderr).toContain(
+      `continue with: tsgpt train --model ${model('interrupted')} --resume`,
+    );
+    for (const name of ['interrupted', 'killed']) {
+      const resumed = await tsgpt(['train', '--model', model(name), '--resume', '--json']);
+      expect(resumed.stderr).toContain(`resuming ${model(name)} at step`);
+      expect(resumed.stderr).not.toContain('not go on exactly');
+      expect(resumed.code).toBe(0);
+      expect((JSON.parse(resumed.stdout) as { steps: number }).steps).toBe(400);
+      expect(weights(name), name).toEqual(weights('whole'));
+    }
+  });
+
+  it('SIGTERM saves as well and exits with 143', async () => {
+    const args = ['--steps', '1000000', '--eval-interval', '0', ...quiet];
+    const { code } = await tsgpt(['train', '--data', data, '--model', model('term'), ...toy, ...args], {
+      started: (child) => child.stderr!.once('data', () => child.kill('SIGTERM')),
+    });
+    expect(code).toBe(143);
+    expect(existsSync(join(model('term'), 'training_state.safetensors'))).toBe(true);
+  });
+
+  it('the second signal ends the process at once, also while it computes', async () => {
+    const signals = JSON.stringify(new URL('../../../dist/src/cli/signals.js', import.meta.url));
+    const script = `const { stopOnSignals } = await import(${signals});
+      const stop = stopOnSignals('ending');
+      stop.signal.onabort = () => { for (;;); };
+      setInterval(() => {}, 1000);
+      console.error('ready');`;
+    const { code, stderr } = await runNode(['--input-type=module', '-e', script], {
+      started: (child) => child.stderr!.on('data', () => child.kill('SIGINT')),
+    });
+    expect(stderr).toBe('ready\n\nending\n');
+    expect(code).toBe('SIGINT');
+  });
+
+  it('a run that is not finished is never overwritten', async () => {
+    const [code, text] = problem(await train('term', '--steps', '5'));
+    expect(code).toBe(1);
+    expect(text).toMatch(/is not finished \(step \d+ of 1000000\); continue it with --resume/);
+  });
+
+  it('a model that was not trained in the folder is never overwritten', async () => {
+    cpSync(golden('hf-gpt2'), model('foreign'), { recursive: true });
+    const [code, text] = problem(await train('foreign', '--steps', '1'));
+    expect(code).toBe(1);
+    expect(text).toMatch(/holds a model that was not trained there; choose another --model/);
+  });
+
+  it('refuses to resume what is not there, or with another model', async () => {
+    const [code, text] = problem(await tsgpt(['train', '--model', model('none'), '--resume']));
+    expect(code).toBe(1);
+    expect(text).toContain(model('none'));
+    await train('shape', '--steps', '2', ...quiet);
+    const other = await tsgpt([
+      'train',
+      '--model',
+      model('shape'),
+      '--resume',
+      '--layers',
+      '3',
+      '--steps',
+      '4',
+    ]);
+    expect(problem(other)[0]).toBe(2);
+    expect(other.stderr).toContain('--layers');
+  });
+});
+
+describe('wrong command lines', () => {
+  it.each([
+    [['--leyers', '2'], "tsgpt: unknown flag --leyers (did you mean '--layers'?)"],
+    [['--use-rope'], 'tsgpt: unknown flag --use-rope'],
+    [['--lr', 'fast'], 'tsgpt: --lr must be a number above 0, got "fast"'],
+    [['--embed', '10', '--heads', '3'], 'tsgpt: --embed 10 must be a multiple of --heads 3'],
+    [['--steps', '5', '--epochs', '1'], 'tsgpt: --steps and --epochs exclude each other'],
+    [['--lr', '1e-3', '--min-lr', '0.1'], 'tsgpt: --min-lr 0.1 must not be above --lr 0.001'],
+    [['--tokenizer-type', 'bpe'], 'tsgpt: --tokenizer-type must be char, got "bpe"'],
+  ])('%j exits with 2', async (args, message) => {
+    const [code, text] = problem(await tsgpt(['train', '--data', data, ...args]));
+    expect(code).toBe(2);
+    expect(text.startsWith(message), text).toBe(true);
+  });
+
+  it('names unknown keys of a configuration file', async () => {
+    const config = join(folder, 'bad.json');
+    writeFileSync(config, '{"layer": 2}');
+    const [code, text] = problem(await tsgpt(['train', '--config', config]));
+    expect([code, text]).toEqual([
+      2,
+      `tsgpt: --config ${config}: unknown name layer (did you mean 'layers'?)`,
+    ]);
+  });
+});
+
+describe('wrong data and folders: one line, exit code 1', () => {
+  const file = (name: string, content: string | Uint8Array): string => {
+    writeFileSync(join(folder, name), content);
+    return join(folder, name);
+  };
+  it.each([
+    ['missing', () => join(folder, 'none.txt'), 'none.txt'],
+    ['empty', () => file('empty.txt', ''), 'empty.txt'],
+    ['too short', () => file('short.txt', 'abc'), 'token'],
+    ['not UTF-8', () => file('latin.txt', Uint8Array.from([0x66, 0xe9, 0x65, 0x0a])), 'latin.txt'],
+    ['a folder without texts', () => (mkdirSync(join(folder, 'bare')), join(folder, 'bare')), 'bare'],
+    ['a glob without matches', () => join(folder, '*.none'), '*.none'],
+  ])('%s', async (_, path, part) => {
+    const target = join(folder, 'never');
+    const [code, text] = problem(await tsgpt(['train', '--data', path(), '--model', target, ...toy]));
+    expect(code).toBe(1);
+    expect(text).toContain(part);
+    expect(existsSync(target)).toBe(false);
+  });
+
+  it('a model folder that cannot be made is noticed before training', async () => {
+    const blocked = join(data, 'model'); // below a file
+    const [code, text] = problem(
+      await tsgpt(['train', '--data', data, '--model', blocked, ...toy, '--steps', '2']),
+    );
+    expect(code).toBe(1);
+    expect(text).toContain(blocked);
+  });
+});

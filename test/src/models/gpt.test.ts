@@ -1,0 +1,277 @@
+/** GPT against Hugging Face's GPT2LMHeadModel (recorded), and its own promises: one forward, exact save and load. */
+
+import { mkdtempSync, readFileSync, rmSync, writeFileSync, cpSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import {
+  AdamW,
+  backward,
+  ConfigError,
+  crossEntropy,
+  clipGradNorm,
+  decayGroups,
+  FileError,
+  Generator,
+  GPT,
+  IndexError,
+  manualSeed,
+  noGrad,
+  openSafetensors,
+  scope,
+  ShapeError,
+  StateDictError,
+  type Tensor,
+  tensor,
+  slice,
+} from '../../../src/index.js';
+import { expectClose, golden, readGolden } from '../../support/golden.js';
+
+interface GoldenModel {
+  input_ids: number[][];
+  logits: number[][][];
+  loss: number;
+  loss_labels_masked_first5: number;
+  grad_of_loss: Record<string, { norm: number; sum: number; first4: number[] }>;
+}
+
+interface GoldenTraining {
+  batches: { input_ids: number[][]; labels: number[][] }[];
+  loss: number[];
+  grad_norm_before_clip: number[];
+  lr_used: number[];
+  final_param_norms: Record<string, number>;
+}
+
+const folder = mkdtempSync(join(tmpdir(), 'tsgpt-gpt-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const tolerance = { atol: 2e-4, rtol: 2e-4 }; // float32 results printed with eight digits
+const small = { vocab_size: 31, n_positions: 16, n_embd: 12, n_layer: 2, n_head: 3 };
+const int32 = (ids: number[][]): Tensor => tensor(ids, { dtype: 'int32' });
+
+/** The loss of predicting each id from those before it. */
+function nextTokenLoss(logits: Tensor, labels: number[][]): Tensor {
+  const T = labels[0].length;
+  return crossEntropy(slice(logits, 1, 0, T - 1), int32(labels.map((row) => row.slice(1))));
+}
+
+describe('GPT against Hugging Face', () => {
+  const expected = readGolden<GoldenModel>('hf-gpt2', 'expected.json');
+  const model = GPT.fromPretrained(golden('hf-gpt2'));
+
+  it('gives the recorded logits', () => {
+    const logits = noGrad(() => model.forward(int32(expected.input_ids)));
+    expectClose(logits, expected.logits, tolerance, 'logits');
+  });
+
+  it('gives the recorded loss and the gradient of every parameter', () => {
+    const loss = nextTokenLoss(model.forward(int32(expected.input_ids)), expected.input_ids);
+    expectClose(loss, [expected.loss], tolerance, 'loss');
+    backward(loss);
+    const recorded = Object.entries(expected.grad_of_loss);
+    expect(recorded.length).toBe(model.parameters().length);
+    const parameters = model.stateDict();
+    for (const [name, { norm, sum, first4 }] of recorded) {
+      const grad = parameters.get(name.replace('transformer.', ''))!.grad!.toFloat64Array();
+      expectClose([Math.hypot(...grad)], [norm], tolerance, `${name} gradient norm`);
+      expectClose(
+        [grad.reduce((a, b) => a + b, 0)],
+        [sum],
+        { atol: 2e-4 * Math.max(1, norm), rtol: 2e-4 },
+        `${name} sum`,
+      );
+      expectClose(grad.slice(0, 4), first4, tolerance, `${name} gradient`);
+    }
+  });
+
+  it('ignores labels of -100', () => {
+    const labels = expected.input_ids.map((row) => row.map((id, i) => (i < 5 ? -100 : id)));
+    const loss = noGrad(() => nextTokenLoss(model.forward(int32(expected.input_ids)), labels));
+    expectClose(loss, [expected.loss_labels_masked_first5], tolerance, 'masked loss');
+  });
+
+  it('trains as PyTorch does, step by step', () => {
+    const run = readGolden<GoldenTraining>('hf-train-gpt2-char', 'expected.json');
+    const trained = GPT.fromPretrained(golden('hf-train-gpt2-char')).train();
+    const optimizer = new AdamW(decayGroups(trained.parameters(), 0.1), {
+      lr: 3e-3,
+      betas: [0.9, 0.95],
+      eps: 1e-8,
+    });
+    run.batches.forEach((batch, step) => {
+      scope(() => {
+        const loss = nextTokenLoss(trained.forward(int32(batch.input_ids)), batch.labels);
+        expectClose(loss, [run.loss[step]], { atol: 1e-4 }, `loss of step ${step}`);
+        backward(loss);
+        const norm = clipGradNorm(trained.parameters(), 1);
+        expectClose(
+          [norm],
+          [run.grad_norm_before_clip[step]],
+          { atol: 1e-4 },
+          `gradient norm of step ${step}`,
+        );
+        optimizer.lr = run.lr_used[step];
+        optimizer.step();
+        optimizer.zeroGrad();
+      });
+    });
+    const parameters = trained.stateDict();
+    for (const [name, norm] of Object.entries(run.final_param_norms)) {
+      // The gradient of a key bias is zero but for rounding, which AdamW blows up to full steps: no two programs agree.
+      if (name.endsWith('c_attn.bias')) continue;
+      const values = parameters.get(name.replace('transformer.', ''))!.toFloat64Array();
+      expectClose([Math.hypot(...values)], [norm], { rtol: 1e-4 }, `final norm of ${name}`);
+    }
+  });
+});
+
+describe('GPT', () => {
+  it('is one forward for training, evaluation and cached decoding', () => {
+    const model = new GPT(small, { generator: new Generator(1) });
+    const ids = [
+      [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5],
+      [30, 29, 0, 2, 4, 6, 8, 10, 12, 14, 16],
+    ];
+    const whole = noGrad(() => model.eval().forward(int32(ids)));
+    const recorded = model.forward(int32(ids)); // with the tape on
+    expectClose(recorded, whole, { atol: 0 }, 'with and without the tape');
+    for (const first of [1, 4, 10]) {
+      using cache = model.newCache(2);
+      const pieces = noGrad(() => {
+        const parts = [model.forward(int32(ids.map((row) => row.slice(0, first))), { cache })];
+        for (let t = first; t < ids[0].length; t++) {
+          parts.push(model.forward(int32(ids.map((row) => [row[t]])), { cache, lastOnly: true }));
+        }
+        return parts;
+      });
+      const start = pieces[0];
+      expectClose(start, slice(whole, 1, 0, first), { atol: 2e-6 }, `prefill of ${first}`);
+      pieces.slice(1).forEach((logits, i) => {
+        expectClose(
+          logits,
+          slice(whole, 1, first + i, first + i + 1),
+          { atol: 2e-6 },
+          `position ${first + i}`,
+        );
+      });
+    }
+  });
+
+  it('uses dropout in training only, from its own seed', () => {
+    const config = { ...small, resid_pdrop: 0.5, embd_pdrop: 0.5, attn_pdrop: 0.5 };
+    const run = (seed: number, train: boolean): Float64Array =>
+      new GPT(config, { generator: new Generator(seed) })
+        .train(train)
+        .forward(int32([[1, 2, 3]]))
+        .toFloat64Array();
+    expect(run(7, true)).toEqual(run(7, true));
+    expect(run(7, true)).not.toEqual(run(7, false));
+    expect(run(7, false)).not.toEqual(run(8, false));
+  });
+
+  it('is causal: a later token does not change an earlier position', () => {
+    const model = new GPT(small).eval();
+    const a = noGrad(() => model.forward(int32([[1, 2, 3, 4, 5]])));
+    const b = noGrad(() => model.forward(int32([[1, 2, 3, 4, 6]])));
+    expectClose(slice(a, 1, 0, 4), slice(b, 1, 0, 4), { atol: 0 });
+    expect(slice(a, 1, 4).toArray()).not.toEqual(slice(b, 1, 4).toArray());
+  });
+
+  it('starts at the loss of a uniform guess', () => {
+    manualSeed(3);
+    const model = new GPT({ ...small, n_embd: 48, vocab_size: 65, initializer_range: 0.01 }).eval();
+    const ids = [Array.from({ length: 16 }, (_, i) => (i * 7) % 65)];
+    expect(nextTokenLoss(model.forward(int32(ids)), ids).item()).toBeCloseTo(Math.log(65), 1);
+  });
+
+  it('ties the head to the embedding, or has its own', () => {
+    const tied = new GPT(small);
+    const untied = new GPT({ ...small, tie_word_embeddings: false });
+    expect(untied.numParameters() - tied.numParameters()).toBe(small.vocab_size * small.n_embd);
+    expect(GPT.countParameters(tied.config)).toBe(tied.numParameters());
+    expect(GPT.countParameters(untied.config)).toBe(untied.numParameters());
+  });
+
+  it('knows the published sizes', () => {
+    expect(GPT.countParameters()).toBe(124_439_808);
+    expect(GPT.countParameters({ n_embd: 1024, n_layer: 24, n_head: 16 })).toBe(354_823_168);
+    expect(() => GPT.fromPreset('gpt3' as 'gpt2')).toThrow(/no preset 'gpt3'; there are gpt2, gpt2-medium/);
+    const preset = GPT.fromPreset('gpt2', { n_layer: 1, vocab_size: 10 });
+    expect(preset.config).toMatchObject({ n_embd: 768, n_head: 12, n_layer: 1 });
+  });
+
+  it.each([true, false])('saves and loads bit for bit, head tied: %s', (tie) => {
+    const model = new GPT({ ...small, tie_word_embeddings: tie });
+    const path = join(folder, `tie-${tie}`);
+    model.savePretrained(path);
+    const loaded = GPT.fromPretrained(path);
+    expect(loaded.config).toEqual(model.config);
+    for (const [name, p] of model.stateDict())
+      expect(loaded.stateDict().get(name)!.data, name).toEqual(p.data);
+    using file = openSafetensors(join(path, 'model.safetensors'));
+    expect(file.names().every((name) => /^(transformer\.|lm_head\.)/.test(name))).toBe(true);
+    expect(JSON.parse(readFileSync(join(path, 'config.json'), 'utf8'))).toMatchObject({
+      model_type: 'gpt2',
+      architectures: ['GPT2LMHeadModel'],
+      n_embd: 12,
+    });
+  });
+});
+
+describe('GPT with wrong input', () => {
+  const model = new GPT(small).eval();
+
+  it('refuses impossible configurations, naming key, rule and value', () => {
+    const build = (config: object) => () => new GPT({ ...small, ...config });
+    expect(build({ n_embd: 0 })).toThrow('GPT: n_embd must be a positive integer, got 0');
+    expect(build({ n_embd: 1.5 })).toThrow('n_embd must be a positive integer, got 1.5');
+    expect(build({ n_layer: '2' })).toThrow('n_layer must be a positive integer, got "2"');
+    expect(build({ n_head: 5 })).toThrow('n_embd must be a multiple of n_head, got 12 and 5');
+    expect(build({ resid_pdrop: 1 })).toThrow('resid_pdrop must be a probability, got 1');
+    expect(build({ activation_function: 'swish' })).toThrow(
+      'activation_function must be one of gelu_new, gelu, relu, silu, got "swish"',
+    );
+    expect(build({ n_emb: 4 })).toThrow("unknown configuration key 'n_emb' (did you mean 'n_embd'?)");
+    expect(build({ n_layer: 1e9 })).toThrow(/weights take .* GiB, this machine has/);
+    expect(build({ n_embd: -1 })).toThrow(ConfigError);
+  });
+
+  it('refuses ids that do not fit', () => {
+    expect(() => model.forward(int32([Array.from({ length: 17 }, () => 1)]))).toThrow(ShapeError);
+    expect(() => model.forward(int32([[]]))).toThrow('GPT: ids must be (B, T) with T from 1 to 16');
+    expect(() => model.forward(int32([[1, 31]]))).toThrow(IndexError);
+    expect(() => model.forward(int32([[1, -1]]))).toThrow(
+      /id -1 at position 1 is outside the table of 31 rows/,
+    );
+    using cache = model.newCache(1);
+    noGrad(() => model.forward(int32([[1, 2, 3]]), { cache }));
+    expect(() => model.forward(int32([Array.from({ length: 14 }, () => 1)]), { cache })).toThrow(
+      /T from 1 to 13.* after 3 cached positions/,
+    );
+  });
+
+  it('refuses folders that hold no GPT-2', () => {
+    expect(() => GPT.fromPretrained(join(folder, 'absent'))).toThrow(FileError);
+    const path = join(folder, 'bad');
+    cpSync(golden('hf-gpt2'), path, { recursive: true });
+    const config = readGolden<Record<string, unknown>>('hf-gpt2', 'config.json');
+    const write = (changes: object): void =>
+      writeFileSync(join(path, 'config.json'), JSON.stringify({ ...config, ...changes }));
+    write({ model_type: 'llama' });
+    expect(() => GPT.fromPretrained(path)).toThrow(/model_type is "llama", this class loads 'gpt2'/);
+    write({ scale_attn_by_inverse_layer_idx: true });
+    expect(() => GPT.fromPretrained(path)).toThrow(/scale_attn_by_inverse_layer_idx true is not supported/);
+    write({ n_positions: 512 });
+    expect(() => GPT.fromPretrained(path)).toThrow(StateDictError);
+    expect(() => GPT.fromPretrained(path)).toThrow(
+      /1 of wrong shape \(wpe\.weight: file \[64, 32\], model \[512, 32\]\)/,
+    );
+    write({ n_layer: 4 });
+    expect(() => GPT.fromPretrained(path)).toThrow(/12 missing \(h\.3\.ln_1\.weight \[32\], .*\)/);
+    writeFileSync(join(path, 'config.json'), '{');
+    expect(() => GPT.fromPretrained(path)).toThrow(/config\.json: is not JSON/);
+    writeFileSync(join(path, 'config.json'), '[]');
+    expect(() => GPT.fromPretrained(path)).toThrow(/must hold a JSON object/);
+  });
+});

@@ -1,0 +1,163 @@
+import { describe, expect, it } from 'vitest';
+
+import {
+  ArgumentError,
+  DTypeError,
+  StateDictError,
+  tensor,
+  type Tensor,
+  TrainingError,
+  zeros,
+} from '../../../lib/index.js';
+import { AdamW, clipGradNorm, decayGroups, gradNorm } from '../../../src/training/index.js';
+import { expectClose, readGolden } from '../../support/golden.js';
+
+interface Recorded {
+  readonly shape: number[];
+  readonly data: number[];
+}
+interface Golden {
+  readonly adamw: {
+    init: Recorded[];
+    grads: Recorded[][];
+    params_after_each_step: Recorded[][];
+    lr: number[];
+  };
+  readonly clip_grad_norm: { max_norm: number; grads: Recorded[]; total_norm: number; clipped: Recorded[] }[];
+}
+const golden = readGolden<Golden>('optim.json');
+
+const toTensor = ({ data, shape }: Recorded): Tensor => tensor(new Float32Array(data), { shape });
+function parameter(recorded: Recorded): Tensor {
+  const t = toTensor(recorded);
+  t.requiresGrad = true;
+  return t;
+}
+
+describe('AdamW', () => {
+  const settings = { lr: 0.01, betas: [0.9, 0.95], eps: 1e-8, weightDecay: 0.1 } as const;
+
+  it("makes PyTorch's updates to 1e-6", () => {
+    const { init, grads, params_after_each_step: expected, lr } = golden.adamw;
+    const params = init.map(parameter);
+    const optimizer = new AdamW(params, settings);
+    grads.forEach((step, i) => {
+      step.forEach((grad, j) => (params[j].grad = toTensor(grad)));
+      optimizer.lr = lr[i];
+      optimizer.step();
+      params.forEach((p, j) =>
+        expectClose(p, expected[i][j].data, { atol: 1e-6 }, `step ${i}, parameter ${j}`),
+      );
+    });
+    optimizer.zeroGrad();
+    expect(params.every((p) => p.grad === null)).toBe(true);
+  });
+
+  it('goes on from a saved state with the same bits', () => {
+    const run = (from: Tensor[], optimizer: AdamW, first: number, last: number): void => {
+      for (const grads of golden.adamw.grads.slice(first, last)) {
+        grads.forEach((grad, j) => (from[j].grad = toTensor(grad)));
+        optimizer.step();
+      }
+    };
+    const straight = golden.adamw.init.map(parameter);
+    const optimizer = new AdamW(straight, settings);
+    run(straight, optimizer, 0, 5);
+    const resumed = straight.map((p) => parameter({ shape: [...p.shape], data: [...p.data] }));
+    const second = new AdamW(resumed, settings);
+    second.loadStateDict(optimizer.stateDict());
+    run(straight, optimizer, 5, 12);
+    run(resumed, second, 5, 12);
+    resumed.forEach((p, j) => expect(p.data).toEqual(straight[j].data));
+  });
+
+  it('scales gradients, skips parameters without one, and keeps the settings of groups', () => {
+    const make = () => [1, 2, 3].map((value) => parameter({ shape: [1, 1], data: [value] }));
+    const [a, b, c] = make();
+    const optimizer = new AdamW(
+      [{ params: [a], lr: 0.2, weightDecay: 0 }, { params: [b], weightDecay: 0.5 }, { params: [c] }],
+      { lr: 0.1, eps: 0.5 },
+    ); // prettier-ignore
+    a.grad = tensor([[4]]);
+    b.grad = tensor([[4]]);
+    optimizer.step({ gradScale: 0.25 });
+    const update = 1 / (1 + 0.5); // of a first step with gradient 1
+    expectClose(a, [1 - 0.2 * update], { atol: 1e-6 });
+    expectClose(b, [2 * (1 - 0.1 * 0.5) - 0.1 * update], { atol: 1e-6 });
+    expect(c.item()).toBe(3);
+    expect([...optimizer.stateDict().keys()]).toEqual([
+      'step',
+      '0.exp_avg',
+      '0.exp_avg_sq',
+      '1.exp_avg',
+      '1.exp_avg_sq',
+    ]);
+    const before = a.item();
+    optimizer.lr = 0; // stops all groups
+    optimizer.step();
+    expect(a.item()).toBe(before);
+  });
+
+  it('refuses what it cannot optimize', () => {
+    const p = parameter({ shape: [2], data: [1, 2] });
+    expect(() => new AdamW([p, p])).toThrow('a parameter was given twice');
+    expect(() => new AdamW([zeros([2])])).toThrow('is not a leaf that requires a gradient');
+    expect(() => new AdamW([zeros([2], { dtype: 'float64', requiresGrad: true })])).toThrow(DTypeError);
+    expect(() => new AdamW([p, { params: [] }] as never)).toThrow('either parameters or groups');
+    expect(() => new AdamW([p], { lr: -1 })).toThrow('AdamW: lr must be 0 or more, got -1');
+    expect(() => new AdamW([p], { betas: [0.9, 1] })).toThrow('betas must be from 0 to below 1, got 1');
+    expect(() => new AdamW([p], { eps: NaN })).toThrow(ArgumentError);
+    expect(() => new AdamW([p], { weigthDecay: 0 } as never)).toThrow("did you mean 'weightDecay'?");
+    expect(() => new AdamW([{ params: [p], weightDecay: -1 }])).toThrow(
+      'weightDecay must be 0 or more, got -1',
+    );
+  });
+
+  it('refuses a state that is not its own', () => {
+    const optimizer = new AdamW([parameter({ shape: [2], data: [1, 2] })]);
+    const steps = (...n: number[]): Tensor => tensor(n, { dtype: 'int32' });
+    const load = (state: Record<string, Tensor>) => () =>
+      optimizer.loadStateDict(new Map(Object.entries(state)));
+    expect(load({})).toThrow(StateDictError);
+    expect(load({ step: steps(1, 1) })).toThrow(
+      "must count the updates of 1 parameters in 'step', it has int32 [2]",
+    );
+    expect(load({ step: steps(1) })).toThrow('0.exp_avg must be float32 [2], it is missing');
+    expect(load({ step: steps(1), '0.exp_avg': zeros([3]) })).toThrow(
+      '0.exp_avg must be float32 [2], it is float32 [3]',
+    );
+    expect(load({ step: steps(0) })).not.toThrow();
+  });
+});
+
+it('decayGroups spares biases and norms', () => {
+  const [matrix, bias, table] = [[2, 3], [3], [4, 2]].map((shape) => zeros(shape, { requiresGrad: true }));
+  expect(decayGroups([matrix, bias, table], 0.1)).toEqual([
+    { params: [matrix, table], weightDecay: 0.1 },
+    { params: [bias], weightDecay: 0 },
+  ]);
+});
+
+describe('clipGradNorm', () => {
+  it.each(golden.clip_grad_norm)("is PyTorch's at $max_norm", ({ max_norm, grads, total_norm, clipped }) => {
+    const params = grads.map((grad) => {
+      const p = parameter({ shape: grad.shape, data: grad.data.map(() => 0) });
+      p.grad = toTensor(grad);
+      return p;
+    });
+    params.push(parameter({ shape: [1], data: [1] })); // has no gradient
+    expect(gradNorm(params)).toBeCloseTo(total_norm, 6);
+    expect(clipGradNorm(params, max_norm)).toBeCloseTo(total_norm, 6);
+    clipped.forEach((expected, i) => expectClose(params[i].grad!, expected.data, { atol: 1e-6 }));
+  });
+
+  it('leaves gradients that are not finite alone and says so', () => {
+    const p = parameter({ shape: [2], data: [0, 0] });
+    p.grad = tensor([Infinity, 1]);
+    expect(() => clipGradNorm([p], 1)).toThrow(TrainingError);
+    expect(p.grad.toArray()).toEqual([Infinity, 1]);
+    p.grad = tensor([NaN, 1]);
+    expect(() => clipGradNorm([p], 1)).toThrow('the norm of the gradients is NaN');
+    expect(() => clipGradNorm([p], 0)).toThrow(ArgumentError);
+  });
+});

@@ -1,0 +1,93 @@
+/**
+ * Runs `tsgpt` as users do: as a child process. The command line is compiled JavaScript, so what is older than its
+ * sources is compiled first, by one of the test files that run at the same time.
+ */
+
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export const root = fileURLToPath(new URL('../../', import.meta.url));
+const main = join(root, 'dist', 'src', 'cli', 'main.js');
+const lock = join(root, 'node_modules', '.compiling');
+
+/** Compiles dist if a source is newer. For `beforeAll`; give it two minutes. */
+export async function compiled(): Promise<void> {
+  const deadline = Date.now() + 110_000;
+  while (isStale()) {
+    if (takeLock()) {
+      try {
+        if (!isStale()) return; // the other was faster
+        const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
+        spawnSync(process.execPath, [tsc, '-p', 'tsconfig.build.json'], { cwd: root, stdio: 'inherit' });
+        return;
+      } finally {
+        rmSync(lock, { recursive: true });
+      }
+    }
+    if (Date.now() > deadline) rmSync(lock, { recursive: true, force: true }); // its owner was killed
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+}
+
+function isStale(): boolean {
+  if (!existsSync(main)) return true;
+  const built = statSync(main).mtimeMs;
+  const sources = ['lib', 'src', 'bench', 'examples'].flatMap((folder) =>
+    existsSync(join(root, folder))
+      ? readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
+          .filter((entry) => entry.name.endsWith('.ts'))
+          .map((entry) => join(entry.parentPath, entry.name))
+      : [],
+  );
+  return sources.some((file) => statSync(file).mtimeMs > built);
+}
+
+function takeLock(): boolean {
+  try {
+    mkdirSync(lock);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+export interface Outcome {
+  /** The exit code, or the signal that ended the process. */
+  readonly code: number | NodeJS.Signals;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface RunOptions {
+  readonly input?: string | Uint8Array;
+  readonly env?: Record<string, string>;
+  readonly cwd?: string;
+  /** Sees the process right after its start, to send signals or to read along. */
+  readonly started?: (child: ChildProcess) => void;
+}
+
+/** Runs `tsgpt` with `args` to its end. */
+export function tsgpt(args: readonly string[], options: RunOptions = {}): Promise<Outcome> {
+  return runNode([main, ...args], options);
+}
+
+/** Runs Node with `args` to its end. */
+export function runNode(args: readonly string[], options: RunOptions = {}): Promise<Outcome> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, args, {
+      cwd: options.cwd ?? root,
+      env: { ...process.env, TSGPT_DEBUG: '', ...options.env },
+      stdio: 'pipe',
+    });
+    const output = { stdout: '', stderr: '' };
+    child.stdout.setEncoding('utf8').on('data', (text: string) => (output.stdout += text));
+    child.stderr.setEncoding('utf8').on('data', (text: string) => (output.stderr += text));
+    child.stdin.on('error', () => undefined); // a child that failed early does not read its input
+    child.stdin.end(options.input ?? '');
+    child.on('error', reject);
+    child.on('close', (code, signal) => resolve({ code: code ?? signal!, ...output }));
+    options.started?.(child);
+  });
+}
