@@ -55,24 +55,27 @@ function withGradMode<T>(enabled: boolean, body: () => T): T {
   }
 }
 
+type BackwardRule = (grad: Tensor, node: TapeNode) => Gradients;
+
 /** One recorded operation. Rules read `saved` and write gradients through what they return or through `gradInto`. */
 export class TapeNode implements GradNode {
   readonly id = nodesMade++;
   /** The gradient of the output, while backward is on its way here. */
   grad: Tensor | null = null;
-  readonly #targets: Target[];
+  #targets: Target[];
+  #rule: BackwardRule | null;
   readonly #shapes: Shape[];
   readonly #dtypes: (DType | null)[];
   #saved: (Tensor | null)[] = [];
   #versions: number[] = [];
-  #done = false;
   #retained = false;
 
   constructor(
     readonly name: string,
     inputs: readonly (Tensor | null)[],
-    private readonly rule: (grad: Tensor, node: TapeNode) => Gradients,
+    rule: BackwardRule,
   ) {
+    this.#rule = rule;
     this.#targets = inputs.map((t) =>
       t === null || !t.requiresGrad ? null : ((t.node as TapeNode | null) ?? t),
     );
@@ -104,7 +107,7 @@ export class TapeNode implements GradNode {
 
   /** The saved tensors, checked to be what they were. */
   get saved(): (Tensor | null)[] {
-    if (this.#done) this.#refuseFreed();
+    if (this.#rule === null) this.#refuseFreed();
     this.#saved.forEach((t, i) => {
       if (t !== null && t.storage.version !== this.#versions[i]) {
         throw new AutogradError(
@@ -144,11 +147,12 @@ export class TapeNode implements GradNode {
   /** Runs the rule on the gradient that has arrived and sends its results on. */
   run(retainGraph: boolean): void {
     const grad = this.grad;
+    const rule = this.#rule;
     if (grad === null) return;
+    if (rule === null) this.#refuseFreed();
     this.#retained = retainGraph;
-    if (this.#done) this.#refuseFreed();
     scope(() => {
-      const gradients = this.rule(grad, this);
+      const gradients = rule(grad, this);
       for (let i = 0; i < gradients.length; i++) {
         const g = gradients[i];
         const target = this.#targets[i];
@@ -163,14 +167,18 @@ export class TapeNode implements GradNode {
     });
   }
 
-  /** Lets go of the gradient; of the saved values too, unless the graph is retained. */
+  /**
+   * Lets go of the gradient and, unless the graph is retained, of all else: saved values, the rule (its closure holds
+   * the inputs) and the nodes below. A result that somebody keeps, such as a loss, then holds nothing but itself.
+   */
   release(retainGraph: boolean): void {
     this.grad?.dispose();
     this.grad = null;
     if (retainGraph) return;
     for (const t of this.#saved) t?.dispose();
     this.#saved = [];
-    this.#done = true;
+    this.#targets = [];
+    this.#rule = null;
   }
 
   /** The nodes that made the inputs. */

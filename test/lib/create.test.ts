@@ -245,7 +245,7 @@ describe('views', () => {
       x.slice(1, 0, 4).reshape([4, 2, 2]),
     ];
     expect(views.every((v) => v.storage === x.storage)).toBe(true);
-    expect(ts.memory().liveBytes).toBe(liveBytes);
+    expect(ts.memory().liveBytes).toBeLessThanOrEqual(liveBytes);
     expect(x.transpose(0, 1).reshape([24]).storage).not.toBe(x.storage);
   });
 });

@@ -71,13 +71,12 @@ const bits = (model: GPT): string =>
   model.parameters().map((p) => Buffer.from(p.data.slice().buffer).toString('base64')).join(); // prettier-ignore
 
 describe('a run', () => {
-  // First, so that no earlier test's garbage goes meanwhile.
   it('uses no more memory as it goes', async () => {
     const { trainer } = makeTrainer({ steps: 60, evalInterval: 7 });
     const live: number[] = [];
     trainer.on('step', () => live.push(memory().liveBytes));
     await trainer.run();
-    expect(live[59]).toBe(live[9]);
+    expect(live[59]).toBeLessThanOrEqual(live[9]); // less when earlier garbage went meanwhile
   });
 
   it('learns, evaluates and reports', async () => {
