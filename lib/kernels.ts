@@ -412,6 +412,9 @@ export interface GemmSizes {
   readonly beta?: number;
 }
 
+/** Whether float32 operands may be rounded to bfloat16 before they are multiplied. */
+export const gemmSettings = { roundsToBf16: false };
+
 export function gemm(a: Operand, b: Operand, c: Operand, bias: Operand | null, s: GemmSizes): boolean {
   n = 0;
   put(s.batch);
@@ -430,6 +433,7 @@ export function gemm(a: Operand, b: Operand, c: Operand, bias: Operand | null, s
   put(s.cBatch);
   put(s.alpha ?? 1);
   put(s.beta ?? 0);
+  put(gemmSettings.roundsToBf16 ? 1 : 0);
   putOffsets(a, b, c, bias);
   return native.gemm(a.memory, b.memory, c.memory, memory(bias));
 }

@@ -41,6 +41,8 @@ export interface NativeInfo {
   readonly availableIsas: string;
   readonly cpu: string;
   readonly threads: number;
+  /** Whether bfloat16 is multiplied by the processor's dot product instruction (TSGPT_BF16 decides otherwise). */
+  readonly bf16Dot: boolean;
   /** 'embedded' or 'openblas'. */
   readonly gemm: string;
   /** The core OpenBLAS picked its kernels for; empty when it is not in use. */

@@ -102,6 +102,7 @@ struct Gemm {
   int64_t c_row, c_batch;
   float alpha, beta;
   const float* bias;  // (n) or null
+  bool bf16;          // float32 A and B may be rounded to bfloat16 before they are multiplied; sums stay float32
 };
 
 struct HeadStrides {

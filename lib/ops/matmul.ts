@@ -5,13 +5,39 @@
  */
 
 import type { TapeNode } from '../autograd.js';
-import { checkOptions, ShapeError } from '../errors.js';
+import { ArgumentError, checkOptions, ShapeError } from '../errors.js';
 import * as kernels from '../kernels.js';
 import { checkFloating, compact, defineOp, promoted, sumToShape } from '../op.js';
 import { broadcastShapes, broadcastStrides, formatShape, sizeOf, type Shape } from '../shape.js';
 import { checkTensor, Tensor } from '../tensor.js';
 import { add } from './elementwise.js';
 import { reshape, transpose } from './movement.js';
+
+/** How exactly products of float32 matrices are computed; see {@link setFloat32MatmulPrecision}. */
+export type MatmulPrecision = 'highest' | 'medium';
+
+/**
+ * Chooses how products of float32 matrices are computed, forward and backward, from now on (as in PyTorch).
+ *
+ * 'highest', the default: in float32. 'medium': where the processor multiplies bfloat16 faster, both matrices are rounded
+ * to bfloat16 (8 bits of precision) on their way into the kernel and the products are summed in float32; elsewhere in
+ * float32. Tensors stay float32 either way. Products with at most 16 rows are bound by memory and never rounded.
+ *
+ * @throws ArgumentError for another word.
+ */
+export function setFloat32MatmulPrecision(precision: MatmulPrecision): void {
+  if (precision !== 'highest' && precision !== 'medium') {
+    throw new ArgumentError(
+      `setFloat32MatmulPrecision: must be 'highest' or 'medium', got '${String(precision)}'`,
+    );
+  }
+  kernels.gemmSettings.roundsToBf16 = precision === 'medium';
+}
+
+/** The precision in use. */
+export function getFloat32MatmulPrecision(): MatmulPrecision {
+  return kernels.gemmSettings.roundsToBf16 ? 'medium' : 'highest';
+}
 
 interface MatrixOptions {
   /** 1 adds to what `out` holds, 0 (the default) overwrites it. */

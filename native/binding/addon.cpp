@@ -50,6 +50,7 @@ Napi::Value info(const Napi::CallbackInfo& call) {
   result["availableIsas"] = tsgpt::available_instruction_sets();
   result["cpu"] = tsgpt::cpu_name();
   result["threads"] = tsgpt::thread_count();
+  result["bf16Dot"] = tsgpt::fast_bf16_dot();
   result["gemm"] = tsgpt::openblas_core() ? "openblas" : "embedded";
   result["openblasCore"] = tsgpt::openblas_core() ? tsgpt::openblas_core() : "";
   result["openblasConfig"] = tsgpt::openblas_config() ? tsgpt::openblas_config() : "";

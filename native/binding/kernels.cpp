@@ -257,6 +257,7 @@ napi_value gemm(napi_env env, napi_callback_info info) {
   g.b_row = args.integer(), g.b_col = args.integer(), g.b_batch = args.integer();
   g.c_row = args.integer(), g.c_batch = args.integer();
   g.alpha = args.real(), g.beta = args.real();
+  g.bf16 = args.flag();
   g.a = args.array(g.type, matrix_extent(g.batch, g.a_batch, g.m, g.a_row, g.k, g.a_col));
   g.b = args.array(g.type, matrix_extent(g.batch, g.b_batch, g.k, g.b_row, g.n, g.b_col));
   g.c = args.array(g.type_c, matrix_extent(g.batch, g.c_batch, g.m, g.c_row, g.n, 1));

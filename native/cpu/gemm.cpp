@@ -1,4 +1,6 @@
 // Matrix products: C = alpha A B + beta C (+ bias), batched, any strides, float32, half types and float64.
+// bfloat16 (and float32 where the caller allows it to be rounded) is multiplied in pairs by the dot product instruction
+// where that is fast; everywhere else half types become float32 while they are packed.
 //
 // C is cut into tiles of rows and columns, the tasks of the pool. A task walks along k in blocks; per block it packs
 // its columns of B (into its own level-2 cache, never through memory) and then goes over panels of A, which stay in
@@ -7,7 +9,10 @@
 //
 // Every element of C is summed along k in an order that depends on k alone: how C is cut, and so the number of
 // threads, never changes a bit.
+#include <type_traits>
+
 #include "../kernels.h"
+#include "../runtime/dispatch.h"
 #include "gemm_pack.h"
 #include "gemm_skinny.h"
 #include "gemm_tile.h"
@@ -32,11 +37,22 @@ constexpr int64_t pack_cost = 20;
 constexpr int scratch_slot = 3;
 
 // The same number of blocks as with the longest, but of equal length.
-inline int64_t k_step(int64_t k) { return k <= k_block ? k : div_up(div_up(k, div_up(k, k_block)), 4) * 4; }
+template <class P> inline int64_t k_step(int64_t k) {
+  constexpr int64_t longest = k_block * P::per_step;
+  return k <= longest ? k : div_up(div_up(k, div_up(k, longest)), 4) * 4;
+}
 
-// True where A can be read in place: k along the row, and rows that do not all fall into the same few sets of the
-// level-1 cache (a stride of a multiple of 2 KB puts 14 rows into two sets of 8).
-inline bool reads_in_place(const Gemm& g) { return g.a_col == 1 && g.a_row % 512 != 0; }
+// Scalars that `k` numbers take in a packed panel, for each lane.
+template <class P> inline int64_t steps_of(int64_t k) { return div_up(k, P::per_step); }
+
+// True where A can be read in place: k along the row, rows of whole scalars of the tile, and rows that do not all fall
+// into the same few sets of the level-1 cache (a stride of a multiple of 2 KB puts 14 rows into two sets of 8).
+template <class P, class T> inline bool reads_in_place(const Gemm& g) {
+  if (sizeof(T) * P::per_step != sizeof(typename P::Scalar) || g.a_col != 1) return false;
+  bool whole = g.k % P::per_step == 0 && g.a_row % P::per_step == 0 && g.a_batch % P::per_step == 0 &&
+               reinterpret_cast<uintptr_t>(g.a) % sizeof(typename P::Scalar) == 0;
+  return whole && g.a_row / P::per_step % 512 != 0;
+}
 
 struct Grid {
   int64_t row_tiles, col_tiles, cols;  // cols: columns of a tile, a multiple of the register tile's
@@ -46,7 +62,8 @@ struct Grid {
 
 // Chooses the tiles that finish first: (rounds of tasks) x (cost of a task). Small tiles balance, large tiles pack less.
 // The number of threads may be used here because the cut does not influence the result.
-inline Grid choose_grid(const Gemm& g, int64_t unit, bool packs_a) {
+template <class P> inline Grid choose_grid(const Gemm& g, bool packs_a) {
+  constexpr int64_t unit = tile_cols<P>;
   int64_t threads = thread_count(), most = min_of(div_up(g.n, unit), most_cols / unit) * unit;
   Grid best{1, div_up(g.n, most), most};
   if (is_tiny(g)) return best;
@@ -55,7 +72,8 @@ inline Grid choose_grid(const Gemm& g, int64_t unit, bool packs_a) {
     int64_t col_tiles = div_up(g.n, cols);
     for (int64_t row_tiles = 1; row_tiles <= 4 * threads && (row_tiles - 1) * tile_rows < g.m; row_tiles++) {
       double rows = static_cast<double>(g.m) / static_cast<double>(row_tiles), c = static_cast<double>(cols);
-      double task = (rows * c + pack_cost * (c + (packs_a ? rows : 0))) * static_cast<double>(g.k) + 20000;
+      double products = rows * c / static_cast<double>(P::per_step);
+      double task = (products + pack_cost * (c + (packs_a ? rows : 0))) * static_cast<double>(g.k) + 20000;
       double rounds = static_cast<double>(div_up(g.batch * row_tiles * col_tiles, threads));
       double cost = task * (rounds + (threads > 1 ? 0.15 : 0));  // a little for threads that start late
       if (least == 0 || cost < least) {
@@ -79,23 +97,33 @@ template <class T> struct Operands {
 // cache lines, so all panels take a few steps together.
 inline int64_t pack_steps(int64_t lane_stride, int64_t k) { return lane_stride == 1 ? min_of(16, k) : k; }
 
+template <class P, class T>
+inline void pack(const T* p, int64_t lane_stride, int64_t k_stride, int64_t lanes, int64_t k, typename P::Scalar* out,
+                 int64_t padded) {
+  if constexpr (P::per_step == 1) {
+    pack_panel(p, lane_stride, k_stride, lanes, k, out, padded);
+  } else {
+    pack_pairs(p, lane_stride, k_stride, lanes, k, out, padded);
+  }
+}
+
 // C[rows, cols] of one task.
 template <class P, class T>
 void run_tile(const Operands<T>& x, int64_t rows, int64_t cols, Output<P> out, typename P::Scalar* scratch) {
   using Scalar = typename P::Scalar;
-  constexpr int64_t unit = tile_cols<P>;
-  int64_t step = k_step(x.k), panels = div_up(rows, tile_rows);
+  constexpr int64_t unit = tile_cols<P>, per = P::per_step;
+  int64_t longest = k_step<P>(x.k), panels = div_up(rows, tile_rows);
   Scalar* packed_b = scratch;
-  Scalar* packed_a = packed_b + step * div_up(cols, unit) * unit;
+  Scalar* packed_a = packed_b + steps_of<P>(longest) * div_up(cols, unit) * unit;
   auto panel_begin = [&](int64_t p) { return rows * p / panels; };  // of equal height, as far as it goes
-  for (int64_t k0 = 0; k0 < x.k; k0 += step) {
-    int64_t k = min_of(step, x.k - k0);
+  for (int64_t k0 = 0; k0 < x.k; k0 += longest) {
+    int64_t numbers = min_of(longest, x.k - k0), k = steps_of<P>(numbers);  // of this block; a step has `per` numbers
     const T* b = x.b + k0 * x.b_row;
     for (int64_t s = 0, steps = pack_steps(x.b_col, k); s < k; s += steps) {
       for (int64_t j = 0; j < cols; j += unit) {
         int64_t n = min_of(unit, cols - j), padded = n > P::lanes ? unit : P::lanes;
-        const T* from = b + s * x.b_row + j * x.b_col;
-        pack_panel(from, x.b_col, x.b_row, n, min_of(steps, k - s), packed_b + j * k + s * padded, padded);
+        const T* from = b + s * per * x.b_row + j * x.b_col;
+        pack<P>(from, x.b_col, x.b_row, n, min_of(steps * per, numbers - s * per), packed_b + j * k + s * padded, padded);
       }
     }
     for (int64_t p0 = 0; p0 < panels; p0 += panels_at_once) {
@@ -103,8 +131,9 @@ void run_tile(const Operands<T>& x, int64_t rows, int64_t cols, Output<P> out, t
       for (int64_t s = 0, steps = pack_steps(x.a_row, k); x.packs_a && s < k; s += steps) {
         for (int64_t p = p0; p < p1; p++) {
           int64_t i = panel_begin(p);
-          pack_panel(x.a + i * x.a_row + (k0 + s) * x.a_col, x.a_row, x.a_col, panel_begin(p + 1) - i, min_of(steps, k - s),
-                     packed_a + ((p - p0) * k + s) * panel_rows, panel_rows);
+          const T* from = x.a + i * x.a_row + (k0 + s * per) * x.a_col;
+          pack<P>(from, x.a_row, x.a_col, panel_begin(p + 1) - i, min_of(steps * per, numbers - s * per),
+                  packed_a + ((p - p0) * k + s) * panel_rows, panel_rows);
         }
       }
       for (int64_t p = p0; p < p1; p++) {
@@ -115,7 +144,7 @@ void run_tile(const Operands<T>& x, int64_t rows, int64_t cols, Output<P> out, t
         for (int64_t j = 0; j < cols; j += unit) {
           int64_t n = min_of(unit, cols - j);
           Output<P> at{out.c + i * out.row + j, out.row, out.alpha, out.beta, out.bias ? out.bias + j : nullptr};
-          (n == unit ? whole : tile_for<P>(height, n, !x.packs_a))(k, a, x.a_row, packed_b + j * k, at, n);
+          (n == unit ? whole : tile_for<P>(height, n, !x.packs_a))(k, a, x.a_row / per, packed_b + j * k, at, n);
         }
       }
     }
@@ -126,11 +155,11 @@ void run_tile(const Operands<T>& x, int64_t rows, int64_t cols, Output<P> out, t
 
 template <class P, class T> void run_tiles(const Gemm& g) {
   using Scalar = typename P::Scalar;
-  constexpr bool same_type = sizeof(T) == sizeof(Scalar);
-  bool packs_a = !same_type || !reads_in_place(g), through_scratch = P::lanes == width && g.type_c != DType::float32;
-  Grid grid = choose_grid(g, tile_cols<P>, packs_a);
+  bool packs_a = !reads_in_place<P, T>(g), through_scratch = P::lanes == width && g.type_c != DType::float32;
+  Grid grid = choose_grid<P>(g, packs_a);
   int64_t tiles = grid.row_tiles * grid.col_tiles, most_rows = div_up(g.m, grid.row_tiles) + 1;
-  int64_t packed = k_step(g.k) * (grid.cols + (packs_a ? panels_at_once * panel_rows : 0));
+  int64_t packed = steps_of<P>(k_step<P>(g.k)) *
+                   (div_up(grid.cols, tile_cols<P>) * tile_cols<P> + (packs_a ? panels_at_once * panel_rows : 0));
   int64_t sums = through_scratch ? most_rows * grid.cols : 0;
   parallel_unless(is_tiny(g), g.batch * tiles, [&](int64_t task) {
     int64_t batch = task / tiles, tile = task % tiles;
@@ -192,11 +221,13 @@ template <class T> void run_skinny(const Gemm& g) {
 constexpr int64_t skinny_rows = 16;
 
 template <class T> void run(const Gemm& g) {
-  if (g.m <= skinny_rows && (g.b_row == 1 || g.b_col == 1)) {
-    run_skinny<T>(g);
-  } else {
-    run_tiles<Single, T>(g);
+  if (g.m <= skinny_rows && (g.b_row == 1 || g.b_col == 1)) return run_skinny<T>(g);
+#if defined(__AVX512F__)
+  if constexpr (!std::is_same_v<T, Half>) {
+    if ((sizeof(T) == 2 || g.bf16) && fast_bf16_dot()) return run_tiles<Bf16Pairs, T>(g);
   }
+#endif
+  run_tiles<Single, T>(g);
 }
 
 // C = beta * C + bias, where k is 0

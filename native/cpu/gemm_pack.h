@@ -81,6 +81,21 @@ inline void transpose_steps(const float* const* rows, int64_t s, float* out, int
   for (int i = 0; i < 4; i++) store(out + i * out_row, r[i]);
 }
 
+// out[s][lane] for as many whole blocks of `width` steps as there are; vector_at(lane, s) gives the steps s, s + 1, ... of
+// a lane. Answers how many steps that were. By way of a small copy: it reads every row a whole cache line at a time,
+// which matters where rows lie a power of two apart and push one another out of level 1.
+template <class VectorAt> inline int64_t transpose_rows(int64_t steps, float* out, int64_t padded, VectorAt vector_at) {
+  float block[width * width];
+  const float* block_row[width];
+  for (int64_t i = 0; i < width; i++) block_row[i] = block + i * width;
+  int64_t s = 0;
+  for (; s + width <= steps; s += width) {
+    for (int64_t i = 0; i < width; i++) store(block + i * width, vector_at(i, s));
+    for (int64_t i = 0; i < width; i += 4) transpose_steps(block_row, i, out + (s + i) * padded, padded);
+  }
+  return s;
+}
+
 // ------------------------------------------------------------------ panels
 
 // Packs k steps of `lanes` lanes into rows of `padded` numbers (a multiple of width). What stands in the lanes beyond
@@ -103,17 +118,7 @@ inline void pack_panel(const T* p, int64_t lane_stride, int64_t k_stride, int64_
     for (int64_t i = 0; i < width; i++) row[i] = p + (l + i < lanes ? l + i : l) * lane_stride;
     float* to = out + l;
     int64_t s = 0;
-    if (k_stride == 1) {
-      // By way of a small copy: it reads every row a whole cache line at a time, which matters where rows lie a power of
-      // two apart and push one another out of level 1.
-      float block[width * width];
-      const float* block_row[width];
-      for (int64_t i = 0; i < width; i++) block_row[i] = block + i * width;
-      for (; s + width <= k; s += width) {
-        for (int64_t i = 0; i < width; i++) store(block + i * width, load(row[i] + s));
-        for (int64_t i = 0; i < width; i += 4) transpose_steps(block_row, i, to + (s + i) * padded, padded);
-      }
-    }
+    if (k_stride == 1) s = transpose_rows(k, to, padded, [&](int64_t i, int64_t step) { return load(row[i] + step); });
     for (; s < k; s++) {
       for (int64_t i = 0; i < width; i++) to[s * padded + i] = to_float(row[i][s * k_stride]);
     }
@@ -126,5 +131,80 @@ inline void pack_panel(const double* p, int64_t lane_stride, int64_t k_stride, i
     for (int64_t l = 0; l < lanes; l++) out[s * padded + l] = p[l * lane_stride + s * k_stride];
   }
 }
+
+// ------------------------------------------------------------------ panels of bfloat16 pairs
+
+#if defined(__AVX512F__)
+
+inline uint16_t to_bf16(float x) { return float_to_bf16(x); }
+inline uint16_t to_bf16(BFloat16 x) { return x.bits; }
+
+// `low` in the lower halves of the lanes, `high` in the upper ones, rounded to nearest even
+inline vf interleave(__m512 low, __m512 high) {
+  static const auto order = [] {
+    struct alignas(64) {
+      uint16_t at[32];
+    } o{};
+    for (uint16_t i = 0; i < 16; i++) o.at[2 * i] = i, o.at[2 * i + 1] = static_cast<uint16_t>(i + 16);
+    return o;
+  }();
+  __m512i both;
+  asm("vcvtne2ps2bf16 %2, %1, %0" : "=v"(both) : "v"(high), "v"(low));
+  return {_mm512_castsi512_ps(_mm512_permutexvar_epi16(_mm512_load_si512(&order), both))};
+}
+
+// Pairs of 16 lanes at steps k and k + 1, where lanes lie side by side
+inline vf pairs_of(const float* p, const float* q, int64_t n) { return interleave(load(p, n).v, load(q, n).v); }
+inline vf pairs_of(const BFloat16* p, const BFloat16* q, int64_t n) {
+  auto mask = first(n).v;
+  __m512i low = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, p));
+  __m512i high = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, q));
+  return {_mm512_castsi512_ps(_mm512_or_si512(low, _mm512_slli_epi32(high, 16)))};
+}
+
+// 16 pairs of one lane, where k lies side by side
+inline vf pairs_along(const float* p) {
+  __m512i both;
+  asm("vcvtne2ps2bf16 %2, %1, %0" : "=v"(both) : "v"(_mm512_loadu_ps(p + 16)), "v"(_mm512_loadu_ps(p)));
+  return {_mm512_castsi512_ps(both)};
+}
+inline vf pairs_along(const BFloat16* p) { return {_mm512_loadu_ps(p)}; }
+
+// As pack_panel, for two numbers of k in each step: out[k / 2][lane] holds k (lower half) and k + 1 (upper half, zero
+// beyond the end). The numbers are bfloat16, or float32 that is rounded to it.
+template <class T>
+inline void pack_pairs(const T* p, int64_t lane_stride, int64_t k_stride, int64_t lanes, int64_t k, float* out,
+                       int64_t padded) {
+  static const T zeros[width] = {};
+  int64_t steps = (k + 1) / 2;
+  if (lane_stride == 1) {
+    for (int64_t s = 0; s < steps; s++, p += 2 * k_stride, out += padded) {
+      for (int64_t l = 0; l < lanes; l += width) {
+        __builtin_prefetch(p + 16 * k_stride + l);
+        __builtin_prefetch(p + 17 * k_stride + l);
+        store(out + l, pairs_of(p + l, 2 * s + 1 < k ? p + k_stride + l : zeros, lanes - l));
+      }
+    }
+    return;
+  }
+  for (int64_t l = 0; l < lanes; l += width) {
+    const T* row[width];
+    for (int64_t i = 0; i < width; i++) row[i] = p + (l + i < lanes ? l + i : l) * lane_stride;
+    float* to = out + l;
+    int64_t s = 0;
+    if (k_stride == 1) {
+      s = transpose_rows(k / 2, to, padded, [&](int64_t i, int64_t step) { return pairs_along(row[i] + 2 * step); });
+    }
+    for (; s < steps; s++) {
+      for (int64_t i = 0; i < width; i++) {
+        uint32_t low = to_bf16(row[i][2 * s * k_stride]);
+        uint32_t high = 2 * s + 1 < k ? to_bf16(row[i][(2 * s + 1) * k_stride]) : 0;
+        to[s * padded + i] = float_of(low | high << 16);
+      }
+    }
+  }
+}
+
+#endif
 
 }  // namespace tsgpt::TSGPT_NS::gemm

@@ -2,19 +2,20 @@
 //
 // All of C's tile lives in registers; each step of k loads NV vectors of B and multiplies them by MR broadcast numbers
 // of A. A is read where it lies (rows, k along the row) or from a packed panel (k outside, rows inside), B always from
-// a packed panel. One text serves both precisions and every instruction set: only the tile's size differs.
+// a packed panel. One text serves all precisions and every instruction set: only the tile's size differs.
 #pragma once
 
 #include "simd.h"
 
 namespace tsgpt::TSGPT_NS::gemm {
 
-// ------------------------------------------------------------------ vectors of either precision
+// ------------------------------------------------------------------ vectors of each precision
 
 struct Single {
   using Scalar = float;
   using Vector = vf;
   static constexpr int lanes = static_cast<int>(width);
+  static constexpr int64_t per_step = 1;  // numbers along k that one step multiplies
   static vf set(float x) { return TSGPT_NS::set(x); }
   static vf load(const float* p) { return TSGPT_NS::load(p); }
   static vf load(const float* p, int64_t n) { return TSGPT_NS::load(p, n); }
@@ -23,12 +24,27 @@ struct Single {
   static vf mul(vf a, vf b) { return a * b; }
   static vf add(vf a, vf b) { return a + b; }
   static vf fma(vf a, vf b, vf c) { return TSGPT_NS::fma(a, b, c); }
+  static vf multiply(vf a, vf b, vf c) { return fma(a, b, c); }
 };
+
+#if defined(__AVX512F__)
+// Two neighbours along k in a lane, as bfloat16. One instruction multiplies both pairs of a lane and adds the products to
+// a float32 sum (round to nearest even, subnormal inputs and results as zero). Written as assembler, so that this file
+// needs no flag beyond AVX-512; runtime/dispatch.h says where it may run.
+struct Bf16Pairs : Single {
+  static constexpr int64_t per_step = 2;
+  static vf multiply(vf a, vf b, vf c) {
+    asm("vdpbf16ps %2, %1, %0" : "+v"(c.v) : "v"(a.v), "v"(b.v));
+    return c;
+  }
+};
+#endif
 
 struct Double {
   using Scalar = double;
   typedef double Vector __attribute__((vector_size(4 * width)));  // as many bytes as vf
   static constexpr int lanes = static_cast<int>(width) / 2;
+  static constexpr int64_t per_step = 1;
   static Vector set(double x) { return Vector{} + x; }
   static Vector load(const double* p, int64_t n = lanes) {
     Vector v{};
@@ -47,6 +63,7 @@ struct Double {
     return a * b + c;
 #endif
   }
+  static Vector multiply(Vector a, Vector b, Vector c) { return fma(a, b, c); }
 };
 
 // ------------------------------------------------------------------ the tile
@@ -109,7 +126,7 @@ void tile(int64_t k, const typename P::Scalar* __restrict a, int64_t a_row, cons
     for (int i = 0; i < MR; i++) {
       typename P::Vector av = P::set(in_rows ? group[i / 3][(i % 3) * a_row] : a[i]);
 #pragma GCC unroll 2
-      for (int j = 0; j < NV; j++) sum[i][j] = P::fma(av, bv[j], sum[i][j]);
+      for (int j = 0; j < NV; j++) sum[i][j] = P::multiply(av, bv[j], sum[i][j]);
 #if defined(__AVX2__)
       asm volatile("" ::: "memory");  // one broadcast at a time, for the same reason
 #endif

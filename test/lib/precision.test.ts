@@ -1,0 +1,134 @@
+/**
+ * Products of bfloat16 matrices, and of float32 ones under setFloat32MatmulPrecision('medium'), by both ways that a
+ * processor may have: its dot product instruction and conversion to float32.
+ */
+
+import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+
+import { afterEach, describe, expect, it } from 'vitest';
+
+import {
+  getFloat32MatmulPrecision,
+  linear,
+  matmul,
+  nativeInfo,
+  noGrad,
+  setFloat32MatmulPrecision,
+  setThreads,
+  to,
+  transpose,
+  type Tensor,
+} from '../../lib/index.js';
+import { bits, fromNumbers, uniform } from '../support/compare.js';
+import { inLayout } from '../support/layouts.js';
+
+afterEach(() => setFloat32MatmulPrecision('highest'));
+
+const rounded = (values: Float64Array): Float64Array =>
+  to(fromNumbers(values, [values.length], 'float32'), 'bfloat16').toFloat64Array();
+
+/** a (m, k) times b (k, n) in float64, and for each element the sum of the products' sizes. */
+function reference(a: Float64Array, b: Float64Array, m: number, k: number, n: number) {
+  const product = new Float64Array(m * n);
+  const size = new Float64Array(m * n);
+  for (let i = 0; i < m; i++) {
+    for (let s = 0; s < k; s++) {
+      for (let j = 0; j < n; j++) {
+        const term = a[i * k + s] * b[s * n + j];
+        product[i * n + j] += term;
+        size[i * n + j] += Math.abs(term);
+      }
+    }
+  }
+  return { product, size };
+}
+
+/** Odd sizes, tails in every dimension, k beyond a block, rows beyond the streamed ones. */
+const shapes: readonly (readonly [m: number, k: number, n: number])[] = [
+  [17, 1, 3],
+  [17, 2, 33],
+  [29, 31, 65],
+  [43, 64, 40],
+  [18, 801, 50],
+  [65, 1601, 34],
+];
+
+describe.each(shapes)('a product of %i x %i x %i', (m, k, n) => {
+  const a = rounded(uniform(m * k, -1, 1, 1));
+  const b = rounded(uniform(k * n, -1, 1, 2));
+  const { product, size } = reference(a, b, m, k, n);
+
+  // All inputs are bfloat16 numbers, so nothing is lost but float32's rounding of the sums.
+  const check = (c: Tensor): void => {
+    const got = c.toFloat64Array();
+    const worst = got.reduce((most, v, i) => Math.max(most, Math.abs(v - product[i]) / size[i]), 0);
+    expect(worst).toBeLessThan((2 + Math.log2(k)) * 2 ** -23);
+  };
+
+  it.each(['contiguous', 'transposed', 'sliced'] as const)('of float32 at medium precision, %s', (layout) => {
+    setFloat32MatmulPrecision('medium');
+    check(matmul(inLayout(layout, a, [m, k], 'float32'), inLayout(layout, b, [k, n], 'float32')));
+  });
+
+  it.each(['contiguous', 'transposed', 'sliced'] as const)('of bfloat16, %s', (layout) => {
+    const [x, y] = [inLayout(layout, a, [m, k], 'bfloat16'), inLayout(layout, b, [k, n], 'bfloat16')];
+    const got = matmul(x, y).toFloat64Array();
+    const worst = got.reduce((most, v, i) => Math.max(most, Math.abs(v - product[i]) / size[i]), 0);
+    expect(worst).toBeLessThan(2 ** -8);
+  });
+
+  it('gives the same bits with any number of threads', () => {
+    setFloat32MatmulPrecision('medium');
+    const run = (threads: number): Buffer => {
+      setThreads(threads);
+      return bits(matmul(fromNumbers(a, [m, k], 'float32'), fromNumbers(b, [k, n], 'float32')));
+    };
+    expect(run(1)).toEqual(run(3));
+    setThreads(2);
+  });
+});
+
+describe('setFloat32MatmulPrecision', () => {
+  it('says what it is set to and refuses other words', () => {
+    expect(getFloat32MatmulPrecision()).toBe('highest');
+    setFloat32MatmulPrecision('medium');
+    expect(getFloat32MatmulPrecision()).toBe('medium');
+    expect(() => setFloat32MatmulPrecision('high' as 'medium')).toThrow(
+      "setFloat32MatmulPrecision: must be 'highest' or 'medium', got 'high'",
+    );
+  });
+
+  it('rounds only where the processor is faster for it, forward and backward', () => {
+    const values = uniform(40 * 64, 0.5, 1, 3);
+    const gradient = (): [Tensor, Tensor] => {
+      const x = fromNumbers(values, [40, 64], 'float32');
+      const w = fromNumbers(uniform(48 * 64, 0.5, 1, 4), [48, 64], 'float32');
+      w.requiresGrad = true;
+      const y = linear(x, w);
+      y.sum().backward();
+      return [noGrad(() => transpose(y, 0, 1)), w.grad!];
+    };
+    const exact = gradient();
+    setFloat32MatmulPrecision('medium');
+    const medium = gradient();
+    exact.forEach((t, i) => {
+      const [e, got] = [t.toFloat64Array(), medium[i].toFloat64Array()];
+      const worst = e.reduce((most, v, at) => Math.max(most, Math.abs(got[at] / v - 1)), 0);
+      expect(worst).toBeLessThan(2 ** -8);
+      expect(worst > 2 ** -20).toBe(nativeInfo().bf16Dot);
+    });
+  });
+});
+
+it.skipIf(process.env.TSGPT_BF16 !== undefined || !nativeInfo().bf16Dot)(
+  'passes where the dot product instruction is not used',
+  async () => {
+    const vitest = fileURLToPath(new URL('vitest.mjs', import.meta.resolve('vitest/package.json')));
+    const args = [vitest, 'run', fileURLToPath(import.meta.url), '--reporter=dot'];
+    const env = { ...process.env, TSGPT_BF16: 'convert', NO_COLOR: '1' };
+    const { stdout } = await promisify(execFile)(process.execPath, args, { env });
+    expect(stdout).toMatch(/Tests\s+\d+ passed/);
+  },
+);
