@@ -422,6 +422,7 @@ export function gemm(a: Operand, b: Operand, c: Operand, bias: Operand | null, s
   put(s.n);
   put(s.k);
   put(dtypes[a.dtype].id);
+  put(dtypes[b.dtype].id);
   put(dtypes[c.dtype].id);
   put(s.aRow);
   put(s.aCol);

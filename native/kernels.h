@@ -90,10 +90,10 @@ struct Space {
 // C = alpha * A B + beta * C (+ bias added to each row), for `batch` independent products.
 // A is (m, k), B is (k, n); either may be transposed: its strides say so (one of row/col stride is 1 in the fast path).
 // C has unit column stride. Half inputs are accumulated in float32. beta 0 never reads C.
+// A and B are of one type, or A is float32 and B of a half type: weights kept in half their size.
 struct Gemm {
   int64_t batch, m, n, k;
-  DType type;    // of A and B
-  DType type_c;  // of C
+  DType type_a, type_b, type_c;
   const void* a;
   int64_t a_row, a_col, a_batch;
   const void* b;
@@ -102,7 +102,7 @@ struct Gemm {
   int64_t c_row, c_batch;
   float alpha, beta;
   const float* bias;  // (n) or null
-  bool bf16;          // float32 A and B may be rounded to bfloat16 before they are multiplied; sums stay float32
+  bool bf16;          // float32 operands may be rounded to bfloat16 before they are multiplied; sums stay float32
 };
 
 struct HeadStrides {

@@ -7,7 +7,8 @@
 import type { TapeNode } from '../autograd.js';
 import { ArgumentError, checkOptions, ShapeError } from '../errors.js';
 import * as kernels from '../kernels.js';
-import { checkFloating, compact, defineOp, promoted, sumToShape } from '../op.js';
+import { isHalf } from '../dtype.js';
+import { cast, checkFloating, compact, defineOp, promoted, sumToShape } from '../op.js';
 import { broadcastShapes, broadcastStrides, formatShape, sizeOf, type Shape } from '../shape.js';
 import { checkTensor, Tensor } from '../tensor.js';
 import { add } from './elementwise.js';
@@ -265,7 +266,8 @@ function weightGradient(node: TapeNode, x: Tensor, dy: Tensor, isTransposed: boo
 }
 
 /**
- * y = x Wᵀ + b, or x W + b when the weight is stored `transposed`.
+ * y = x Wᵀ + b, or x W + b when the weight is stored `transposed`. A float32 x times a weight of a half type gives
+ * float32, and reads half the memory: decoding is bound by that.
  *
  * @param x (..., in)
  * @param weight [out, in], or [in, out] when `transposed`
@@ -284,6 +286,9 @@ export function linear(
   if (weight.rank !== 2) {
     throw new ShapeError(`linear: weight must have two dimensions, got ${formatShape(weight.shape)}`);
   }
-  const [a, w] = promoted('linear', x, weight);
-  return linearOp([a, w, bias], { transposed: options.transposed ?? false });
+  // A weight of a half type stays as it is beside a float32 x: the kernel widens it while it reads.
+  const mixed = x.dtype === 'float32' && isHalf(weight.dtype);
+  const [a, w] = mixed ? [x, weight] : promoted('linear', x, weight);
+  const b = bias !== null && mixed ? cast(bias, 'float32') : bias;
+  return linearOp([a, w, b], { transposed: options.transposed ?? false });
 }

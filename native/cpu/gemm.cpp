@@ -87,8 +87,9 @@ template <class P> inline Grid choose_grid(const Gemm& g, bool packs_a) {
 
 // ------------------------------------------------------------------ one tile of C
 
-template <class T> struct Operands {
-  const T *a, *b;
+template <class TA, class TB> struct Operands {
+  const TA* a;
+  const TB* b;
   int64_t a_row, a_col, b_row, b_col, k;
   bool packs_a;
 };
@@ -108,8 +109,8 @@ inline void pack(const T* p, int64_t lane_stride, int64_t k_stride, int64_t lane
 }
 
 // C[rows, cols] of one task.
-template <class P, class T>
-void run_tile(const Operands<T>& x, int64_t rows, int64_t cols, Output<P> out, typename P::Scalar* scratch) {
+template <class P, class TA, class TB>
+void run_tile(const Operands<TA, TB>& x, int64_t rows, int64_t cols, Output<P> out, typename P::Scalar* scratch) {
   using Scalar = typename P::Scalar;
   constexpr int64_t unit = tile_cols<P>, per = P::per_step;
   int64_t longest = k_step<P>(x.k), panels = div_up(rows, tile_rows);
@@ -118,11 +119,11 @@ void run_tile(const Operands<T>& x, int64_t rows, int64_t cols, Output<P> out, t
   auto panel_begin = [&](int64_t p) { return rows * p / panels; };  // of equal height, as far as it goes
   for (int64_t k0 = 0; k0 < x.k; k0 += longest) {
     int64_t numbers = min_of(longest, x.k - k0), k = steps_of<P>(numbers);  // of this block; a step has `per` numbers
-    const T* b = x.b + k0 * x.b_row;
+    const TB* b = x.b + k0 * x.b_row;
     for (int64_t s = 0, steps = pack_steps(x.b_col, k); s < k; s += steps) {
       for (int64_t j = 0; j < cols; j += unit) {
         int64_t n = min_of(unit, cols - j), padded = n > P::lanes ? unit : P::lanes;
-        const T* from = b + s * per * x.b_row + j * x.b_col;
+        const TB* from = b + s * per * x.b_row + j * x.b_col;
         pack<P>(from, x.b_col, x.b_row, n, min_of(steps * per, numbers - s * per), packed_b + j * k + s * padded, padded);
       }
     }
@@ -131,7 +132,7 @@ void run_tile(const Operands<T>& x, int64_t rows, int64_t cols, Output<P> out, t
       for (int64_t s = 0, steps = pack_steps(x.a_row, k); x.packs_a && s < k; s += steps) {
         for (int64_t p = p0; p < p1; p++) {
           int64_t i = panel_begin(p);
-          const T* from = x.a + i * x.a_row + (k0 + s * per) * x.a_col;
+          const TA* from = x.a + i * x.a_row + (k0 + s * per) * x.a_col;
           pack<P>(from, x.a_row, x.a_col, panel_begin(p + 1) - i, min_of(steps * per, numbers - s * per),
                   packed_a + ((p - p0) * k + s) * panel_rows, panel_rows);
         }
@@ -153,9 +154,9 @@ void run_tile(const Operands<T>& x, int64_t rows, int64_t cols, Output<P> out, t
   }
 }
 
-template <class P, class T> void run_tiles(const Gemm& g) {
+template <class P, class TA, class TB = TA> void run_tiles(const Gemm& g) {
   using Scalar = typename P::Scalar;
-  bool packs_a = !reads_in_place<P, T>(g), through_scratch = P::lanes == width && g.type_c != DType::float32;
+  bool packs_a = !reads_in_place<P, TA>(g), through_scratch = P::lanes == width && g.type_c != DType::float32;
   Grid grid = choose_grid<P>(g, packs_a);
   int64_t tiles = grid.row_tiles * grid.col_tiles, most_rows = div_up(g.m, grid.row_tiles) + 1;
   int64_t packed = steps_of<P>(k_step<P>(g.k)) *
@@ -167,22 +168,22 @@ template <class P, class T> void run_tiles(const Gemm& g) {
     int64_t j = tile / grid.row_tiles * grid.cols, cols = min_of(grid.cols, g.n - j);
     size_t bytes = static_cast<size_t>(packed + sums) * sizeof(Scalar);
     auto* scratch = static_cast<Scalar*>(thread_scratch(scratch_slot, bytes));
-    Operands<T> x{static_cast<const T*>(g.a) + batch * g.a_batch + i * g.a_row,
-                  static_cast<const T*>(g.b) + batch * g.b_batch + j * g.b_col,
-                  g.a_row,
-                  g.a_col,
-                  g.b_row,
-                  g.b_col,
-                  g.k,
-                  packs_a};
+    Operands<TA, TB> x{static_cast<const TA*>(g.a) + batch * g.a_batch + i * g.a_row,
+                       static_cast<const TB*>(g.b) + batch * g.b_batch + j * g.b_col,
+                       g.a_row,
+                       g.a_col,
+                       g.b_row,
+                       g.b_col,
+                       g.k,
+                       packs_a};
     if (!through_scratch) {
       Scalar* c = static_cast<Scalar*>(g.c) + batch * g.c_batch + i * g.c_row + j;
-      run_tile<P, T>(x, rows, cols, {c, g.c_row, g.alpha, g.beta, g.bias ? g.bias + j : nullptr}, scratch);
+      run_tile<P, TA, TB>(x, rows, cols, {c, g.c_row, g.alpha, g.beta, g.bias ? g.bias + j : nullptr}, scratch);
       return;
     }
     if constexpr (P::lanes == width) {  // C of a half type: summed in float32, rounded once
       float* c = scratch + packed;
-      run_tile<P, T>(x, rows, cols, {c, grid.cols, 1, 0, nullptr}, scratch);
+      run_tile<P, TA, TB>(x, rows, cols, {c, grid.cols, 1, 0, nullptr}, scratch);
       for (int64_t r = 0; r < rows; r++) finish_row(g, batch, i + r, j, c + r * grid.cols, cols);
     }
   });
@@ -191,9 +192,9 @@ template <class P, class T> void run_tiles(const Gemm& g) {
 // ------------------------------------------------------------------ choosing the way
 
 // Few rows: see gemm_skinny.h. A is made (batch, m, k) float32 first, unless it is that already.
-template <class T> void run_skinny(const Gemm& g) {
+template <class TA, class TB> void run_skinny(const Gemm& g) {
   bool rows_follow = (g.m == 1 || g.a_row == g.k) && (g.batch == 1 || g.a_batch == g.m * g.k);
-  bool ready = sizeof(T) == sizeof(float) && g.a_col == 1 && rows_follow;
+  bool ready = sizeof(TA) == sizeof(float) && g.a_col == 1 && rows_follow;
   bool dots = g.b_row == 1;
   int64_t a_size = ready ? 0 : g.batch * g.m * g.k, size = a_size + (dots ? 0 : sums_size(g));
   auto* scratch = static_cast<float*>(thread_scratch(scratch_slot, static_cast<size_t>(size) * sizeof(float)));
@@ -203,16 +204,16 @@ template <class T> void run_skinny(const Gemm& g) {
   } else {
     for (int64_t batch = 0; batch < g.batch; batch++) {
       for (int64_t i = 0; i < g.m; i++) {
-        const T* from = static_cast<const T*>(g.a) + batch * g.a_batch + i * g.a_row;
+        const TA* from = static_cast<const TA*>(g.a) + batch * g.a_batch + i * g.a_row;
         float* to = scratch + (batch * g.m + i) * g.k;
         for (int64_t s = 0; s < g.k; s++) to[s] = to_float(from[s * g.a_col]);
       }
     }
   }
   if (dots) {
-    run_dots<T>(g, a);
+    run_dots<TB>(g, a);
   } else {
-    run_sums<T>(g, a, scratch + a_size);
+    run_sums<TB>(g, a, scratch + a_size);
   }
 }
 
@@ -220,14 +221,14 @@ template <class T> void run_skinny(const Gemm& g) {
 // and run `npm run bench -- gemm --threads 1`: streamed, 8 x 768 x 768 runs at 76 GFLOP/s there.
 constexpr int64_t skinny_rows = 16;
 
-template <class T> void run(const Gemm& g) {
-  if (g.m <= skinny_rows && (g.b_row == 1 || g.b_col == 1)) return run_skinny<T>(g);
+template <class TA, class TB> void run(const Gemm& g) {
+  if (g.m <= skinny_rows && (g.b_row == 1 || g.b_col == 1)) return run_skinny<TA, TB>(g);
 #if defined(__AVX512F__)
-  if constexpr (!std::is_same_v<T, Half>) {
-    if ((sizeof(T) == 2 || g.bf16) && fast_bf16_dot()) return run_tiles<Bf16Pairs, T>(g);
+  if constexpr (!std::is_same_v<TB, Half>) {
+    if ((sizeof(TA) == 2 || g.bf16) && fast_bf16_dot()) return run_tiles<Bf16Pairs, TA, TB>(g);
   }
 #endif
-  run_tiles<Single, T>(g);
+  run_tiles<Single, TA, TB>(g);
 }
 
 // C = beta * C + bias, where k is 0
@@ -256,7 +257,7 @@ Gemm simplify(Gemm g) {
     g.batch = 1;
   }
   // A column is written as the row of the transposed product.
-  if (g.n == 1 && g.m > 1 && g.c_row == 1 && !g.bias) {
+  if (g.n == 1 && g.m > 1 && g.c_row == 1 && !g.bias && g.type_a == g.type_b) {
     const void* a = g.a;
     int64_t a_row = g.a_row, a_col = g.a_col, a_batch = g.a_batch;
     g.a = g.b, g.a_row = g.b_col, g.a_col = g.b_row, g.a_batch = g.b_batch;
@@ -266,23 +267,25 @@ Gemm simplify(Gemm g) {
   return g;
 }
 
+bool is_single_or_half(DType type) { return type == DType::float32 || type == DType::float16 || type == DType::bfloat16; }
+
 bool gemm(const Gemm& given) {
-  bool wide = given.type == DType::float64;
-  bool float_c = given.type_c == DType::float32 || given.type_c == DType::float16 || given.type_c == DType::bfloat16;
-  if (wide ? given.type_c != DType::float64 : !float_c) return false;
-  if (given.type != DType::float32 && given.type != DType::float16 && given.type != DType::bfloat16 && !wide) return false;
+  DType a = given.type_a, b = given.type_b, c = given.type_c;
+  bool wide = a == DType::float64 && b == a && c == a;
+  bool served = is_single_or_half(a) && is_single_or_half(b) && is_single_or_half(c) && (a == b || a == DType::float32);
+  if (!wide && !served) return false;
   if (given.batch == 0 || given.m == 0 || given.n == 0) return true;
   Gemm g = simplify(given);
   if (wide) {
     g.k == 0 ? run_empty_double(g) : run_tiles<Double, double>(g);
   } else if (g.k == 0) {
     run_empty(g);
-  } else if (g.type == DType::float32) {
-    run<float>(g);
-  } else if (g.type == DType::float16) {
-    run<Half>(g);
+  } else if (b == DType::float32) {
+    run<float, float>(g);
+  } else if (b == DType::float16) {
+    a == b ? run<Half, Half>(g) : run<float, Half>(g);
   } else {
-    run<BFloat16>(g);
+    a == b ? run<BFloat16, BFloat16>(g) : run<float, BFloat16>(g);
   }
   return true;
 }

@@ -65,9 +65,9 @@ constexpr int64_t fewest_rows = 5;
 
 bool gemm(const Gemm& g) {
   bool served = false;
-  if (g.m >= fewest_rows && g.n > 0 && g.k > 0 && g.type == g.type_c) {
-    if (g.type == DType::float32) served = run(g, cblas_sgemm);
-    if (g.type == DType::float64) served = run(g, cblas_dgemm);
+  if (g.m >= fewest_rows && g.n > 0 && g.k > 0 && g.type_a == g.type_c && g.type_b == g.type_c) {
+    if (g.type_c == DType::float32) served = run(g, cblas_sgemm);
+    if (g.type_c == DType::float64) served = run(g, cblas_dgemm);
   }
   return served || embedded_gemm(g);
 }

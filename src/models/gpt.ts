@@ -31,7 +31,7 @@ import {
 import { Conv1D, Dropout, Embedding, LayerNorm, Linear, Module } from '../nn/index.js';
 import { KVCache, type LayerCache } from './cache.js';
 import { checkConfig, checkFits, knownKeys, type ConfigRules } from './config.js';
-import { loadCheckpoint, saveCheckpoint } from './pretrained.js';
+import { loadCheckpoint, saveCheckpoint, type ConfigFile } from './pretrained.js';
 
 /** The keys of Hugging Face's config.json for `model_type` gpt2. */
 export interface GPTConfig {
@@ -265,14 +265,14 @@ export class GPT extends Module {
     return new GPT({ ...presets[name], ...overrides }, options);
   }
 
-  /** The model in a folder of Hugging Face's layout: config.json and model.safetensors. */
-  static fromPretrained(folder: string): GPT {
-    return loadCheckpoint(
-      folder,
-      'gpt2',
-      (config) => new GPT(knownKeys('GPT', config, rules, fixed)),
-      weights,
-    );
+  /**
+   * The model in a folder of Hugging Face's layout: config.json and model.safetensors.
+   *
+   * @param options.dtype What matrices and tables are kept in, float32 by default; see {@link Module.convertWeights}.
+   */
+  static fromPretrained(folder: string, options: { dtype?: 'float32' | 'float16' | 'bfloat16' } = {}): GPT {
+    const build = (config: ConfigFile): GPT => new GPT(knownKeys('GPT', config, rules, fixed));
+    return loadCheckpoint(folder, 'gpt2', build, weights).convertWeights(options.dtype ?? 'float32');
   }
 
   /** Writes config.json and model.safetensors, which Hugging Face's GPT2LMHeadModel loads. */

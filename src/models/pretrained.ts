@@ -109,8 +109,9 @@ export function saveCheckpoint(folder: string, model: Module, config: ConfigFile
     tensors.set(names.unprefixed.test(name) ? name : names.prefix + name, tensor);
   }
   saveSafetensors(join(folder, 'model.safetensors'), tensors, { format: 'pt' });
+  const half = model.parameters().find((p) => p.dtype !== 'float32');
   writeFileAtomic(
     join(folder, 'config.json'),
-    `${JSON.stringify({ ...config, torch_dtype: 'float32' }, null, 2)}\n`,
+    `${JSON.stringify({ ...config, torch_dtype: half?.dtype ?? 'float32' }, null, 2)}\n`,
   );
 }

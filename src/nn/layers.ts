@@ -12,6 +12,7 @@ import {
   randn,
   rmsNorm,
   type Tensor,
+  to,
   zeros,
 } from '../../lib/index.js';
 import { Module } from './module.js';
@@ -90,9 +91,9 @@ export class Embedding extends Module {
     this.weight = randomWeight([rows, size], options);
   }
 
-  /** @param ids (...) int32 @returns (..., size) */
+  /** @param ids (...) int32 @returns (..., size), float32 also where the table is kept in a half type */
   forward(ids: Tensor): Tensor {
-    return embedding(ids, this.weight);
+    return to(embedding(ids, this.weight), 'float32');
   }
 }
 

@@ -5,7 +5,7 @@
  * checkpoint's names loads it by a strict copy. No registration, no decorators, no proxies.
  */
 
-import { copy_, formatShape, noGrad, sameShape, StateDictError, Tensor } from '../../lib/index.js';
+import { copy_, formatShape, noGrad, sameShape, StateDictError, Tensor, to } from '../../lib/index.js';
 
 /** Options of {@link Module.loadStateDict}. */
 export interface LoadOptions {
@@ -86,6 +86,29 @@ export abstract class Module {
       }
     });
     return { missing, unexpected };
+  }
+
+  /**
+   * Keeps the matrices and tables (two dimensions or more) of this module and all below it in `dtype` from now on: half
+   * types take half the memory, and decoding, which reads every weight for every token, half the time. Vectors (norms,
+   * biases) and activations stay float32. For inference: AdamW trains float32 weights only.
+   */
+  convertWeights(dtype: 'float32' | 'float16' | 'bfloat16'): this {
+    const converted = new Map<Tensor, Tensor>();
+    const visit = (module: Module): void => {
+      for (const [name, value] of Object.entries(module)) {
+        if (value instanceof Tensor && value.rank >= 2 && value.dtype !== dtype) {
+          const fresh = converted.get(value) ?? noGrad(() => to(value, dtype).keep());
+          fresh.requiresGrad = value.requiresGrad;
+          converted.set(value, fresh);
+          Object.assign(module, { [name]: fresh });
+        }
+      }
+      for (const [, child] of module.children()) visit(child);
+    };
+    visit(this);
+    for (const old of converted.keys()) old.dispose();
+    return this;
   }
 
   /** Switches this module and all below it to training (dropout on) or evaluation. */

@@ -21,7 +21,8 @@ import {
   transpose,
   type Tensor,
 } from '../../lib/index.js';
-import { bits, fromNumbers, uniform } from '../support/compare.js';
+import { bits, fromNumbers, roundings, uniform } from '../support/compare.js';
+import { expectClose } from '../support/golden.js';
 import { inLayout } from '../support/layouts.js';
 
 afterEach(() => setFloat32MatmulPrecision('highest'));
@@ -88,6 +89,37 @@ describe.each(shapes)('a product of %i x %i x %i', (m, k, n) => {
     expect(run(1)).toEqual(run(3));
     setThreads(2);
   });
+});
+
+describe.each(['float16', 'bfloat16'] as const)('a float32 input and a %s weight', (dtype) => {
+  const widened = (t: Tensor): Tensor => to(t, 'float32');
+
+  // One row and a few are streamed, more are packed; both layouts of the weight.
+  it.each([1, 5, 40].flatMap((rows) => [true, false].map((transposed) => [rows, transposed] as const)))(
+    '%i rows, transposed %s: value and gradients as with the weight widened',
+    (rows, transposed) => {
+      const shape = transposed ? [37, 50] : [50, 37];
+      const run = (widen: boolean): Tensor[] => {
+        const x = fromNumbers(uniform(rows * 37, -1, 1, 5), [rows, 37], 'float32');
+        const bias = fromNumbers(uniform(50, -1, 1, 6), [50], dtype);
+        const weight = fromNumbers(uniform(37 * 50, -1, 1, 7), shape, dtype);
+        const [w, b] = noGrad(() => (widen ? [widened(weight), widened(bias)] : [weight, bias]));
+        for (const t of [x, w, b]) t.requiresGrad = true;
+        const y = linear(x, w, b, { transposed });
+        y.mul(fromNumbers(uniform(rows * 50, -1, 1, 8), [rows, 50], 'float32'))
+          .sum()
+          .backward();
+        expect(w.grad!.dtype).toBe(w.dtype);
+        return [y, x.grad!, w.grad!, b.grad!];
+      };
+      const [got, expected] = [run(false), run(true)];
+      expect(got[0].dtype).toBe('float32');
+      for (const i of [0, 1]) expectClose(got[i], expected[i].toFloat64Array(), { rtol: 1e-5, atol: 1e-5 });
+      for (const i of [2, 3]) {
+        expectClose(got[i], to(expected[i], dtype).toFloat64Array(), roundings(dtype, 1, 1e-3));
+      }
+    },
+  );
 });
 
 describe('setFloat32MatmulPrecision', () => {

@@ -193,6 +193,28 @@ describe('GPT', () => {
     expect(GPT.countParameters(untied.config)).toBe(untied.numParameters());
   });
 
+  it.each(['float16', 'bfloat16'] as const)('keeps its matrices in %s, saves and loads them so', (dtype) => {
+    const path = join(folder, dtype);
+    const model = new GPT(small, { generator: new Generator(3) }).eval();
+    model.savePretrained(path);
+    const half = GPT.fromPretrained(path, { dtype });
+    for (const [name, p] of half.namedParameters())
+      expect(p.dtype, name).toBe(p.rank > 1 ? dtype : 'float32');
+    // The same as a float32 model with the rounded weights, up to the order of sums.
+    const rounded = GPT.fromPretrained(path, { dtype }).convertWeights('float32');
+    const ids = int32([[1, 2, 3, 4, 5, 6, 7, 8, 9, 10], [30, 20, 10, 0, 11, 12, 13, 14, 15, 16]]); // prettier-ignore
+    const logits = (m: GPT): Tensor => noGrad(() => m.forward(ids));
+    expect(logits(half).dtype).toBe('float32');
+    expectClose(logits(half), logits(rounded).toFloat64Array(), { atol: 1e-5, rtol: 1e-5 });
+    half.savePretrained(path);
+    expect(JSON.parse(readFileSync(join(path, 'config.json'), 'utf8'))).toMatchObject({ torch_dtype: dtype });
+    const again = GPT.fromPretrained(path, { dtype });
+    expectClose(logits(again), logits(half).toFloat64Array(), {});
+    expect(() => new AdamW(half.parameters())).toThrow(
+      `parameters must be contiguous float32 tensors, got ${dtype}`,
+    );
+  });
+
   it('knows the published sizes', () => {
     expect(GPT.countParameters()).toBe(124_439_808);
     expect(GPT.countParameters({ n_embd: 1024, n_layer: 24, n_head: 16 })).toBe(354_823_168);
