@@ -21,6 +21,9 @@ export interface GradNode {
 /** Numbers nested to a tensor's depth; a plain number for zero dimensions. */
 export type NestedArray = number | NestedArray[];
 
+/** What `data` gave out, and the storage that must not be reused while somebody holds it. */
+const dataOwners = new WeakMap<TypedArray, Storage>();
+
 /** Tensors made in the innermost open scope, or null outside any. */
 let scoped: Tensor[] | null = null;
 
@@ -142,10 +145,15 @@ export class Tensor {
 
   /**
    * The elements in row-major order: a view of the tensor's own memory when it is contiguous, else a copy. float16 and
-   * bfloat16 give their 16 bits. A view is valid until the tensor is disposed; copy what must live longer.
+   * bfloat16 give their 16 bits. A view is valid until the tensor is disposed, also when only the view is held then (but
+   * not when only something made from it is: its own subarrays, its buffer); copy what must live longer.
    */
   get data(): TypedArray {
-    if (this.isContiguous) return this.memory.subarray(this.offset, this.offset + this.size);
+    if (this.isContiguous) {
+      const view = this.memory.subarray(this.offset, this.offset + this.size);
+      dataOwners.set(view, this.storage);
+      return view;
+    }
     return scope(() => {
       const compact = Tensor.empty(this.shape, this.dtype, 'data');
       kernels.copy(this, compact);
