@@ -136,6 +136,16 @@ describe('scope', () => {
     expect(row.toArray()).toEqual([3, 4]);
   });
 
+  it('keeps what is returned at any depth, once, also in objects without a prototype', () => {
+    const made = scope(() => {
+      const list: { item: Tensor; next?: unknown } = { item: tensor([1]) };
+      list.next = list;
+      const bare = Object.assign(Object.create(null), { list }) as { list: typeof list };
+      return [[[[[[bare]]]]]];
+    });
+    expect(made[0][0][0][0][0][0].list.item.item()).toBe(1);
+  });
+
   it('must be synchronous', () => {
     expect(() => scope(() => Promise.resolve(1))).toThrow(ArgumentError);
     expect(() => scope(() => Promise.resolve(1))).toThrow('scope: the body must be synchronous');
