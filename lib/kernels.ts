@@ -271,7 +271,7 @@ export function softmaxGrad(
   return native.softmaxGrad(y.memory, dy.memory, dx.memory);
 }
 
-/** Loss and log-sum-exp of each row of logits against its class id. */
+/** Loss and log-sum-exp (rows, 2; see native/kernels.h) of each row of logits against its class id. */
 export function crossEntropy(
   logits: Operand,
   targets: Operand,

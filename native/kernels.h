@@ -174,7 +174,8 @@ struct KernelTable {
   bool (*softmax)(const float* x, float* y, int64_t rows, int64_t cols, bool log);
   bool (*softmax_grad)(const float* y, const float* dy, float* dx, int64_t rows, int64_t cols, bool log);
   // Per-row loss of softmax cross-entropy with class ids; a row whose target is ignore_index has loss 0.
-  // lse (rows) receives the log-sum-exp of each row. smoothing: the label smoothing of PyTorch.
+  // lse (rows, 2) receives the log-sum-exp of each row in two parts, whose sum would lose the digits of the second: the
+  // maximum, and the logarithm of the sum relative to it. smoothing: the label smoothing of PyTorch.
   bool (*cross_entropy)(const float* logits, const int32_t* targets, float* loss, float* lse, int64_t rows, int64_t cols,
                         int32_t ignore_index, float smoothing);
   // dlogits = (softmax - target distribution) * dloss[row]; dlogits may be the logits' own memory.

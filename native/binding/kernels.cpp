@@ -169,7 +169,7 @@ napi_value cross_entropy(napi_env env, napi_callback_info info) {
   const float* logits = args.floats(rows * cols);
   const int32_t* targets = args.ints(rows);
   float* loss = args.floats(rows);
-  float* lse = args.floats(rows);
+  float* lse = args.floats(2 * rows);
   return args.result(args.ok() && kernels.cross_entropy(logits, targets, loss, lse, rows, cols, ignore, smoothing));
 }
 
@@ -180,7 +180,7 @@ napi_value cross_entropy_grad(napi_env env, napi_callback_info info) {
   float smoothing = args.real();
   const float* logits = args.floats(rows * cols);
   const int32_t* targets = args.ints(rows);
-  const float* lse = args.floats(rows);
+  const float* lse = args.floats(2 * rows);
   const float* dloss = args.floats(rows);
   float* dlogits = args.floats(rows * cols);
   return args.result(args.ok() &&

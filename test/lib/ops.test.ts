@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 
 import {
   backward,
+  crossEntropy,
   getThreads,
   memory,
   mul,
@@ -11,7 +12,9 @@ import {
   scope,
   setThreads,
   sum,
+  tensor,
   to,
+  type CrossEntropyOptions,
   type DType,
   type Tensor,
 } from '../../lib/index.js';
@@ -212,5 +215,43 @@ describe('conversions', () => {
     const before = memory().liveBytes;
     scope(() => to(fromNumbers(values, [values.length], 'float64'), 'bfloat16').toArray());
     expect(memory().liveBytes).toBeLessThanOrEqual(before);
+  });
+});
+
+describe('crossEntropy at its limits, as PyTorch has it', () => {
+  const target = (...ids: number[]): Tensor => tensor(ids, { dtype: 'int32' });
+  const paths = (['float32', 'float64'] as const).flatMap((dtype) =>
+    [null, tensor([1, 2, 3], { dtype: 'float64' })].map((weight) => ({ dtype, weight })),
+  );
+  const run = (rows: number[][], targets: Tensor, options: CrossEntropyOptions, dtype: DType = 'float32') => {
+    const logits = tensor(rows, { dtype, requiresGrad: true });
+    const loss = crossEntropy(logits, targets, options);
+    expect(loss.dtype).toBe(dtype);
+    loss.backward();
+    return { loss: loss.item(), gradient: Array.from(logits.grad!.toFloat64Array()) };
+  };
+  const near = (values: number[]): number[] => values.map((v) => expect.closeTo(v, 6) as number);
+
+  it.each(paths)(
+    'with logits of -Infinity, and ignored rows: $dtype, weight $weight',
+    ({ dtype, weight }) => {
+      const one = run([[1, 2, -Infinity]], target(0), { weight }, dtype);
+      expect(one.loss).toBeCloseTo(1.31326169, 6);
+      expect(one.gradient).toEqual(near([-0.7310586, 0.7310586, 0]));
+      const two = run([[-Infinity, 2, 1], [0, 1, 2]], target(-100, 1), { weight }, dtype); // prettier-ignore
+      expect(two.loss).toBeCloseTo(1.40760596, 6);
+      expect(two.gradient).toEqual(near([0, 0, 0, 0.09003057, -0.75527153, 0.66524096]));
+      const none = run([[0, 2, 1]], target(-100), { weight }, dtype);
+      expect(none.loss).toBeNaN();
+      expect(none.gradient.map(Math.abs)).toEqual([0, 0, 0]);
+    },
+  );
+
+  it('with large logits', () => {
+    const rows = [[1e6, 1e6 + 1, 1e6 - 1]];
+    expect(run(rows, target(0), {}).gradient).toEqual(near([-0.7552715, 0.665241, 0.0900306]));
+    expect(run(rows, target(0), { labelSmoothing: 0.1 }).gradient).toEqual(
+      near([-0.6886048, 0.6319076, 0.0566972]),
+    );
   });
 });
