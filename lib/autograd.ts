@@ -162,6 +162,11 @@ export class TapeNode implements GradNode {
             `${this.name}: the rule gave input ${i} a gradient of ${formatShape(g.shape)}, it is ${formatShape(this.#shapes[i])}`,
           );
         }
+        if (g.dtype !== this.#dtypes[i]) {
+          throw new DTypeError(
+            `${this.name}: the rule gave input ${i} a gradient of ${g.dtype}, it is ${this.#dtypes[i]}`,
+          );
+        }
         addGradient(target, g, g !== grad);
       }
     });

@@ -68,7 +68,8 @@ export function defineOp<I extends Inputs, O = undefined>(
       tape?.release(false);
       if (inputs.some((t) => t !== null && isHalf(t.dtype)))
         return throughFloat32(spec, inputs, options, dtype);
-      if (definition !== undefined) return scope(() => definition(inputs, options));
+      // Simpler ops may meet in a wider dtype than the one declared.
+      if (definition !== undefined) return scope(() => cast(definition(inputs, options), dtype));
       const types = inputs.map((t) => t?.dtype ?? 'none').join(', ');
       throw new DTypeError(`${spec.name}: not available for ${types}; convert with to('float32')`);
     }

@@ -107,6 +107,7 @@ const thrown: Record<string, readonly Thrown[]> = {
     [() => ts.matmul(zeros([2, 3, 4]), zeros([3, 4, 2])), ts.ShapeError, 'matmul: shapes do not broadcast'],
     [() => ts.linear(x, zeros([4, 5])), ts.ShapeError, "linear: the last dimension of x must be the weight's input size, got x [2, 3] and weight [4, 5] ([out, in])"],
     [() => ts.linear(x, zeros([3])), ts.ShapeError, 'linear: weight must have two dimensions, got [3]'],
+    [() => ts.linear(x, zeros([4, 3]), ids(1, 2, 3, 4)), ts.DTypeError, 'linear: needs a floating tensor, got int32 [4]'],
     [() => ts.linear(x, zeros([4, 3]), zeros([3])), ts.ShapeError, 'linear: bias must be [4], got [3]'],
   ],
   'norm and softmax': [
