@@ -119,6 +119,23 @@ describe('writing in place', () => {
     }
   });
 
+  it('adds to bool by or', () => {
+    const x = tensor([true, false, true, false]);
+    expect(x.add_(tensor([true, true, false, false])).toArray()).toEqual([1, 1, 1, 0]);
+  });
+
+  it('takes what is empty', () => {
+    const x = ts.zeros([3, 0]);
+    expect(x.zero_()).toBe(x);
+    expect(
+      x
+        .add_(ts.ones([3, 0]))
+        .copy_(tensor(1))
+        .fill_(2).shape,
+    ).toEqual([3, 0]);
+    expect(ts.zeros([3, 1]).expand([3, 4]).slice(0, 0, 0).zero_().size).toBe(0);
+  });
+
   it('takes its own memory as the source', () => {
     const x = tensor([[1, 2], [3, 4]]); // prettier-ignore
     x.copy_(x.transpose(0, 1));

@@ -97,6 +97,8 @@ const thrown: Record<string, readonly Thrown[]> = {
   'in place': [
     [() => ts.copy_(zeros([3]), x), ts.ShapeError, 'copy_: the source must broadcast to the tensor, got source [2, 3] for [3]'],
     [() => ts.add_(zeros([1]).expand([3]), zeros([3])), ts.ArgumentError, 'add_: elements of an expanded tensor [3] share their memory; write to its clone()'],
+    [() => ts.add_(zeros([3]), [1] as never), ts.ArgumentError, 'add_: needs a tensor, got an array'],
+    [() => ts.fill_([1] as never, 1), ts.ArgumentError, 'fill_: needs a tensor, got an array'],
     [() => ts.add_(zeros([3]), zeros([2])), ts.ShapeError, 'add_: shapes do not broadcast'],
   ],
   matmul: [
