@@ -203,6 +203,7 @@ export function promoted(name: string, a: Tensor, b: Tensor): [Tensor, Tensor] {
 
 /** Throws DTypeError unless x is floating (or one of `dtypes`). */
 export function checkFloating(name: string, x: Tensor): void {
+  checkTensor(name, x);
   if (x.dtype === 'int32' || x.dtype === 'uint8' || x.dtype === 'bool') {
     throw new DTypeError(
       `${name}: needs a floating tensor, got ${x.dtype} ${formatShape(x.shape)}; convert with to('float32')`,

@@ -4,12 +4,13 @@
  * definition below is the plain form, and the reference.
  */
 
-import { ArgumentError, checkOptions, ShapeError } from '../errors.js';
+import { isFloating } from '../dtype.js';
+import { ArgumentError, checkOptions, DTypeError, ShapeError } from '../errors.js';
 import * as kernels from '../kernels.js';
 import { cast, checkFloating, defineOp, detach, sumToShape } from '../op.js';
 import { defaultGenerator, type Generator } from '../random.js';
 import { broadcastShapes, broadcastStrides, formatShape, sameShape, sizeOf } from '../shape.js';
-import { Tensor } from '../tensor.js';
+import { checkTensor, Tensor } from '../tensor.js';
 import { full, tensor } from './create.js';
 import { add, clamp, div, dropoutAt, exp, mul, sub, where } from './elementwise.js';
 import { matmul } from './matmul.js';
@@ -89,8 +90,9 @@ const attentionOp = defineOp<[Tensor, Tensor, Tensor, Tensor | null], Settings>(
       Tensor.empty(x.shape, 'float32', 'attention gradient', joinable(x.shape));
     const [dq, dk, dv] = [like(q), like(k), like(v)];
     if (isEmpty(q, k)) {
-      for (const gradient of [dq, dk, dv]) kernels.fill(gradient, 0);
-      return [dq, dk, dv];
+      const dmask = node.needs(3) ? Tensor.empty(node.inputShape(3), 'float32', 'attention gradient') : null;
+      for (const gradient of [dq, dk, dv, dmask]) if (gradient !== null) kernels.fill(gradient, 0);
+      return [dq, dk, dv, dmask];
     }
     const bias = mask && expandBias(mask, q, k);
     const dbias =
@@ -104,6 +106,7 @@ const attentionOp = defineOp<[Tensor, Tensor, Tensor, Tensor | null], Settings>(
     const values = groups === 1 ? v : repeatInterleave(v, groups, 1);
     let scores = mul(matmul(q, transpose(keys, 2, 3)), settings.scale); // (B, H, T, S)
     if (mask !== null) scores = add(scores, mask);
+    if (k.shape[2] === 0) return matmul(scores, values); // zeros
     if (settings.causal) scores = add(scores, causalMask(q.shape[2], k.shape[2], settings.window));
     // The clamps let a row that sees no key give zeros, as the kernel does, instead of 0 / 0.
     const top = clamp(detach(amax(scores, -1, { keepdim: true })), -1e30, Infinity);
@@ -169,6 +172,15 @@ export function scaledDotProductAttention(
     throw new ArgumentError(
       `scaledDotProductAttention: window must be a non-negative integer and needs causal, got ${window}`,
     );
+  }
+  if (mask !== null) {
+    checkTensor('scaledDotProductAttention', mask);
+    if (mask.dtype !== 'bool' && !isFloating(mask.dtype)) {
+      throw new DTypeError(
+        `scaledDotProductAttention: the mask must be bool or floating, got ${mask.dtype} ${formatShape(mask.shape)}; ` +
+          'compare it: mask.ne(0)',
+      );
+    }
   }
   const bias =
     mask?.dtype === 'bool'

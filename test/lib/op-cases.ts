@@ -487,6 +487,11 @@ const layers: OpCase[] = [
     gradient: 64,
   },
   {
+    name: 'attention without keys',
+    inputs: [heads(2, 3), heads(2, 0), heads(2, 0), float([3, 0])],
+    run: (q, k, v, mask) => ts.scaledDotProductAttention(q, k, v, { causal: true, mask }),
+  },
+  {
     name: 'attention, dropout',
     inputs: [heads(2, 3), heads(2, 5), heads(2, 5)],
     run: (q, k, v) => ts.scaledDotProductAttention(q, k, v, { dropout: 0.4, generator: new ts.Generator(3) }),
