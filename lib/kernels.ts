@@ -480,7 +480,7 @@ function putAttention(
   put(o.randomOffset);
 }
 
-/** q (B, H, T, D), k and v (B, Hkv, S, D), bias broadcast to (B, H, T, S) or null, out like q, lse (B, H, T) or null. */
+/** q (B, H, T, D), k and v (B, Hkv, S, D), bias broadcast to (B, H, T, S) or null, out like q, lse (B, H, T, 2) or null. */
 export function attention(
   q: Operand,
   k: Operand,

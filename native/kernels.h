@@ -117,7 +117,9 @@ struct Attention {
   HeadStrides q_stride, k_stride, v_stride;
   float* out;
   HeadStrides out_stride;
-  float* lse;  // (batch, heads, q_len) log-sum-exp of each score row, or null when no backward follows
+  // (batch, heads, q_len, 2): the log-sum-exp of each score row, in units of log 2, as its maximum and the logarithm of
+  // the sum relative to it; null when no backward follows
+  float* lse;
   float scale;
   bool causal;
   int64_t window;

@@ -299,7 +299,7 @@ void attention_arrays(Args& args, Attention& a) {
   Space scores{4, {a.batch, a.heads, a.q_len, a.kv_len}, {{a.bias_batch, a.bias_head, a.bias_row, a.bias_col}}};
   a.bias = args.floats_or_null(Args::extent(scores, 0));
   a.out = args.floats(head_extent(a.out_stride, a.batch, a.heads, a.q_len, a.head_dim));
-  a.lse = args.floats_or_null(a.batch * a.heads * a.q_len);
+  a.lse = args.floats_or_null(2 * a.batch * a.heads * a.q_len);
 }
 
 napi_value attention(napi_env env, napi_callback_info info) {

@@ -9,6 +9,7 @@ import {
   memory,
   mul,
   nativeInfo,
+  scaledDotProductAttention,
   scope,
   setThreads,
   sum,
@@ -254,4 +255,59 @@ describe('crossEntropy at its limits, as PyTorch has it', () => {
       near([-0.6886048, 0.6319076, 0.0566972]),
     );
   });
+});
+
+describe('attention at its limits', () => {
+  const least = { float32: -3.4028234663852886e38, float64: -Number.MAX_VALUE };
+  const shaped = (values: ArrayLike<number>, rows: number, dtype: DType): Tensor => {
+    const x = fromNumbers(values, [1, 1, rows, values.length / rows], dtype);
+    x.requiresGrad = true;
+    return x;
+  };
+  const grad = (x: Tensor): number[] => Array.from(x.grad!.toFloat64Array());
+
+  it.each(['float32', 'float64'] as const)('tells a finite mask from none: %s', (dtype) => {
+    const v = shaped([1, 2, 3, 4, 5, 6, 7, 9], 2, dtype);
+    const q = shaped([0, 1, 2, 3, 4, 5, 6, 7].map((i) => i / 8), 2, dtype); // prettier-ignore
+    const k = shaped([0, 1, 2, 3, 4, 5, 6, 7].map((i) => i / 4 - 1), 2, dtype); // prettier-ignore
+    const away = least[dtype];
+    const all = fromNumbers([away, away, away, away], [2, 2], dtype);
+    const y = scaledDotProductAttention(q, k, v, { mask: all });
+    expect(Array.from(y.toFloat64Array())).toEqual([3, 4, 5, 6.5, 3, 4, 5, 6.5]);
+    backward(sum(mul(y, fromNumbers([0, 1, 2, 3, 4, 5, 6, 7], y.shape, dtype))));
+    // of PyTorch's plain form; its fused one computes weights of 1 in the backward pass
+    const near = { rtol: 1e-6, atol: 1e-6 };
+    expectClose(grad(v), [2, 3, 4, 5, 2, 3, 4, 5], near, 'dv');
+    expectClose(grad(q), [3.375, 3.375, 3.375, 3.375, 11.875, 11.875, 11.875, 11.875], near, 'dq');
+    const dk = [5.9375, 7.84375, 9.75, 11.65625];
+    expectClose(grad(k), [...dk.map((x) => -x), ...dk], near, 'dk');
+    const one = scaledDotProductAttention(q.slice(2, 0, 1), k, v, { mask: all.slice(0, 0, 1) });
+    expect(Array.from(one.toFloat64Array())).toEqual([3, 4, 5, 6.5]);
+    for (const rest of [away, away / 2, -Infinity]) {
+      const other = fromNumbers([0, rest, rest, -5], [2, 2], dtype);
+      const picked = scaledDotProductAttention(q, k, v, { mask: other });
+      expect(Array.from(picked.toFloat64Array())).toEqual([1, 2, 3, 4, 5, 6, 7, 9]);
+    }
+  });
+
+  it('has weights that add up to one for large scores, backward too', () => {
+    const q = shaped([1000, 1000, 1000, 1000], 2, 'float32');
+    const [k, v] = [shaped([1000, 1000, 1000, 1000.001], 2, 'float32'), shaped([1, 2, 3, 4], 2, 'float32')];
+    backward(sum(scaledDotProductAttention(q, k, v, { scale: 1 })));
+    const [a, b, c, d] = grad(v);
+    expect([a + c, b + d]).toEqual([expect.closeTo(2, 5), expect.closeTo(2, 5)]); // of two queries
+  });
+
+  it.each(['float32', 'float64'] as const)(
+    'gives zeros where no key is seen, whatever V holds: %s',
+    (dtype) => {
+      const [queries, keys] = [16, 2];
+      const ones = (rows: number): Tensor => shaped(new Float64Array(rows * 4).fill(1), rows, dtype);
+      const v = shaped(new Float64Array(keys * 4).fill(NaN), keys, dtype);
+      const y = scaledDotProductAttention(ones(queries), ones(keys), v, { causal: true });
+      const blind = queries - keys;
+      expect(Array.from(y.slice(2, 0, blind).toFloat64Array())).toEqual(Array(4 * blind).fill(0));
+      expect(y.slice(2, blind).isNaN().sum().item()).toBe(4 * keys);
+    },
+  );
 });
