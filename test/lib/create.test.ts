@@ -168,6 +168,20 @@ describe('dtypes that meet', () => {
     expect(of('bool').add(1)).toMatchObject({ dtype: 'int32' });
   });
 
+  it('compare with numbers that they do not hold', () => {
+    const u = tensor([0, 255, 1], { dtype: 'uint8' });
+    expect(u.eq(-1).toArray()).toEqual([0, 0, 0]);
+    expect(u.lt(300).toArray()).toEqual([1, 1, 1]);
+    expect(u.ne(256).toArray()).toEqual([1, 1, 1]);
+    expect(u.gt(-1).toArray()).toEqual([1, 1, 1]);
+    const i = tensor([2 ** 31 - 1, -(2 ** 31)], { dtype: 'int32' });
+    expect(i.lt(3e9).toArray()).toEqual([1, 1]);
+    expect(ts.ge(2 ** 31, i).toArray()).toEqual([1, 1]);
+    expect(i.eq(2 ** 31 - 1).toArray()).toEqual([1, 0]);
+    expect(tensor([true, false]).lt(3e9).toArray()).toEqual([1, 1]);
+    expect(tensor([3], { dtype: 'int32' }).div(3e9).item()).toBeCloseTo(1e-9, 15);
+  });
+
   it('divide truly, and keep whole powers whole', () => {
     const x = tensor([7, -7], { dtype: 'int32' });
     expect(x.div(2)).toMatchObject({ dtype: 'float32' });
