@@ -239,6 +239,14 @@ describe('numbers that are none', () => {
   });
 });
 
+describe('half types', () => {
+  it('have the deviations of PyTorch, whose squares would not fit', () => {
+    expect(tensor([300, -300, 300, -300], { dtype: 'float16' }).std().item()).toBe(346.5);
+    expect(tensor([1000, 1001, 1002, 1003], { dtype: 'bfloat16' }).std().item()).toBe(2);
+    expect(tensor([1000, 1001, 1002, 1003], { dtype: 'bfloat16' }).variance().item()).toBe(4);
+  });
+});
+
 describe('gradients at special places', () => {
   const gradient = (f: (x: Tensor) => Tensor, at: number[]): number[] => {
     const x = tensor(at, { requiresGrad: true });
@@ -248,6 +256,12 @@ describe('gradients at special places', () => {
 
   it('are those of PyTorch', () => {
     expect(gradient(ts.relu, [-1, 0, 1])).toEqual([0, 0, 1]);
+    expect(gradient((x) => x.reshape([2, 2]).std(1), [1, 1, 1, 2])).toEqual([
+      0,
+      0,
+      -Math.fround(Math.SQRT1_2),
+      Math.fround(Math.SQRT1_2),
+    ]);
     expect(gradient(ts.abs, [-1, 0, 1])).toEqual([-1, 0, 1]);
     expect(gradient((x) => x.clamp(-1, 1), [-2, -1, 0, 1, 2])).toEqual([0, 1, 1, 1, 0]);
     expect(gradient((x) => ts.maximum(x, 1), [0, 1, 2])).toEqual([0, 0.5, 1]);
