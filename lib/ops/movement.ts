@@ -433,8 +433,9 @@ export function repeatInterleave(x: Tensor, n: number, dim: number): Tensor {
   if (!Number.isInteger(n) || n < 0) {
     throw new ArgumentError(`repeatInterleave: n must be a non-negative integer, got ${n}`);
   }
-  const front = x.shape.slice(0, d + 1);
-  const back = x.shape.slice(d + 1);
-  const repeated = expand(unsqueeze(x, d + 1), [...front, n, ...back]);
-  return reshape(repeated, [...x.shape.slice(0, d), x.shape[d] * n, ...back]);
+  // As (front, 1, back): x may have the greatest number of dimensions already.
+  const front = sizeOf(x.shape.slice(0, d + 1));
+  const back = sizeOf(x.shape.slice(d + 1));
+  const repeated = expand(reshape(x, [front, 1, back]), [front, n, back]);
+  return reshape(repeated, replace(x.shape, d, x.shape[d] * n));
 }

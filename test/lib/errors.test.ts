@@ -97,6 +97,7 @@ const thrown: Record<string, readonly Thrown[]> = {
     [() => ts.embedding(ids(0, 50257), zeros([50257, 2])), ts.IndexError, "embedding: id 50257 at position 1 is outside the table of 50257 rows; is this the model's tokenizer?"],
     [() => ts.embedding(ids(-1), x), ts.IndexError, 'embedding: id -1 at position 0'],
     [() => ts.embedding(ids(0), zeros([3])), ts.ShapeError, 'embedding: weight must be [rows, features], got [3]'],
+    [() => ts.embedding(ids(0).reshape([1, 1, 1, 1, 1, 1, 1, 1]), x), ts.ShapeError, 'embedding: at most 8 dimensions, got [1, 1, 1, 1, 1, 1, 1, 1, 3]'],
     [() => ts.gather(x, 1, ids(0, 1)), ts.ShapeError, 'gather: ids may be no larger than x outside dimension 1, got x [2, 3] and ids [2]'],
     [() => ts.gather(x, 1, ids(0, 3).reshape([2, 1])), ts.IndexError, 'gather: id 3 at position 1 is outside dimension 1 of [2, 3]'],
     [() => ts.scatterAdd(x, 1, ids(0).reshape([1, 1]), ones([1, 1])), ts.ShapeError, 'scatterAdd: ids and source must be alike and agree with x outside dimension 1, got x [2, 3], ids [1, 1] and source [1, 1]'],
