@@ -67,6 +67,9 @@ describe('constants and counting', () => {
     expect(ts.arange(3, { dtype: 'float64' }).dtype).toBe('float64');
     expect(ts.arange(3, undefined, undefined, { dtype: 'float32' }).dtype).toBe('float32');
     expect(ts.arange(0).shape).toEqual([0]);
+    expect(ts.arange(3e9, 3e9 + 2, 1, { dtype: 'float64' }).toArray()).toEqual([3e9, 3e9 + 1]);
+    expect(ts.arange(0, 2, 0.5, { dtype: 'float16' }).toArray()).toEqual([0, 0.5, 1, 1.5]);
+    expect(ts.arange(2 ** 31 - 2, 2 ** 31).toArray()).toEqual([2 ** 31 - 2, 2 ** 31 - 1]);
   });
 });
 
