@@ -51,7 +51,10 @@ function defineUnary(op: kernels.UnaryOp, gradient: UnaryRule, name: string = op
 /** The same for functions whose results are no integers: integer inputs are widened to float32. */
 function defineMath(op: kernels.UnaryOp, from: 'x' | 'y', rule: UnaryRule['rule']): Scaled {
   const run = defineUnary(op, { from, rule });
-  return (x, a) => run(widened(x), a);
+  return (x, a) => {
+    checkTensor(op, x);
+    return run(widened(x), a);
+  };
 }
 
 /** A function whose derivative is zero almost everywhere: no gradient passes. */
@@ -180,6 +183,7 @@ const clampOp: Scaled = defineUnary('clamp', {
 
 /** x limited to [min, max]; either may be infinite. NaN stays. */
 export function clamp(x: Tensor, min = -Infinity, max = Infinity): Tensor {
+  checkTensor('clamp', x);
   const fits = (bound: number): boolean => Math.abs(bound) === Infinity || Number.isInteger(bound);
   if (isFloating(x.dtype)) return clampOp(x, min, max);
   if (!fits(min) || !fits(max)) return clampOp(cast(x, 'float32'), min, max);

@@ -44,6 +44,7 @@ interface Reduction {
 
 /** The call's arguments, checked. */
 function reduction(name: string, x: Tensor, dim: Dims | undefined, options: ReduceOptions): Reduction {
+  checkTensor(name, x);
   checkOptions(name, options, ['keepdim']);
   const { keepdim = false } = options;
   if (dim === undefined) return { dims: x.shape.map((_, d) => d), keepdim };
