@@ -40,7 +40,7 @@ enum class UnaryOp : int32_t {
   gelu_tanh,  // 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))
   silu,       // x * sigmoid(x)
   softplus,
-  clamp,  // a: least, b: greatest; NaN passes through
+  clamp,  // a: least, b: greatest; NaN in any of the three gives NaN
   pow,    // x ^ a
   floor,
   ceil,
@@ -71,7 +71,7 @@ enum class BinaryOp : int32_t {
   logical_or,
   tanh_grad,     // (1 - y^2) dy
   sigmoid_grad,  // y (1 - y) dy
-  relu_grad,     // y > 0 ? dy : 0
+  relu_grad,     // y <= 0 ? 0 : dy
   gelu_grad,     // f'(x) dy
   gelu_tanh_grad,
   silu_grad,

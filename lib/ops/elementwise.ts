@@ -121,7 +121,7 @@ export const cos: Elementwise = defineMath('cos', 'x', (grad, x) => mul(neg(grad
 export const tanh: Elementwise = defineMath('tanh', 'y', gradKernel('tanhGrad'));
 /** 1 / (1 + e⁻ˣ).  dx = y (1 - y) dy */
 export const sigmoid: Elementwise = defineMath('sigmoid', 'y', gradKernel('sigmoidGrad'));
-/** max(x, 0).  dx = dy where y > 0 */
+/** max(x, 0).  dx = dy except where y <= 0 */
 export const relu: Elementwise = defineUnary('relu', { from: 'y', rule: gradKernel('reluGrad') });
 /** The error function.  dx = 2 / √π e^(-x²) dy */
 export const erf: Elementwise = defineMath('erf', 'x', (grad, x) =>
@@ -181,7 +181,7 @@ const clampOp: Scaled = defineUnary('clamp', {
   rule: (grad, x, least, greatest) => where(logicalAnd(ge(x, least), le(x, greatest)), grad, 0),
 });
 
-/** x limited to [min, max]; either may be infinite. NaN stays. */
+/** x limited to [min, max]; either may be infinite. NaN stays, and a bound of NaN gives NaN, as in PyTorch. */
 export function clamp(x: Tensor, min = -Infinity, max = Infinity): Tensor {
   checkTensor('clamp', x);
   const fits = (bound: number): boolean => Math.abs(bound) === Infinity || Number.isInteger(bound);

@@ -212,6 +212,8 @@ describe('numbers that are none', () => {
     expect(list(odd.sigmoid())).toEqual([NaN, 1, 0, 0.5, 0.5, expect.closeTo(0.731058)]);
     expect(list(odd.tanh())).toEqual([NaN, 1, -1, 0, -0, expect.closeTo(0.761594)]);
     expect(list(odd.clamp(-1, 0.5))).toEqual([NaN, 0.5, -1, 0, expect.closeTo(0), 0.5]);
+    expect(list(tensor([0, 2]).clamp(NaN, 1))).toEqual([NaN, NaN]);
+    expect(list(tensor([0, 2], { dtype: 'float64' }).clamp(0, NaN))).toEqual([NaN, NaN]);
     expect(list(odd.reciprocal())).toEqual([NaN, 0, -0, Infinity, -Infinity, 1]);
     expect(list(odd.isNaN())).toEqual([1, 0, 0, 0, 0, 0]);
     expect(list(ts.maximum(odd, 0.5))[0]).toBeNaN();
@@ -258,7 +260,8 @@ describe('gradients at special places', () => {
   };
 
   it('are those of PyTorch', () => {
-    expect(gradient(ts.relu, [-1, 0, 1])).toEqual([0, 0, 1]);
+    expect(gradient(ts.relu, [-1, 0, 1, NaN])).toEqual([0, 0, 1, 1]);
+    expect(gradient((x) => x.clamp(NaN, 1), [0, 2])).toEqual([0, 0]);
     expect(gradient((x) => x.reshape([2, 2]).std(1), [1, 1, 1, 2])).toEqual([
       0,
       0,
