@@ -162,6 +162,11 @@ export class TapeNode implements GradNode {
             `${this.name}: the rule gave input ${i} a gradient of ${formatShape(g.shape)}, it is ${formatShape(this.#shapes[i])}`,
           );
         }
+        if (g.dtype !== this.#dtypes[i]) {
+          throw new DTypeError(
+            `${this.name}: the rule gave input ${i} a gradient of ${g.dtype}, it is ${this.#dtypes[i]}`,
+          );
+        }
         addGradient(target, g, g !== grad);
       }
     });
@@ -209,11 +214,12 @@ function copied(g: Tensor): Tensor {
   return own;
 }
 
-/** destination += source, of one shape and dtype; also where the copy kernel does not add (half types, integers). */
+/** destination += source, of one shape and dtype; also where the copy kernel does not add. Of bool it is the logical or. */
 export function accumulate(source: Tensor, destination: Tensor): void {
   if (kernels.copy(source, destination, true)) return;
   const sum = Tensor.empty(destination.shape, destination.dtype, 'add');
-  kernels.binary('add', destination, destination.strides, source, source.strides, sum);
+  const op = destination.dtype === 'bool' ? 'logicalOr' : 'add';
+  kernels.binary(op, destination, destination.strides, source, source.strides, sum);
   kernels.copy(sum, destination);
 }
 

@@ -271,7 +271,7 @@ export function softmaxGrad(
   return native.softmaxGrad(y.memory, dy.memory, dx.memory);
 }
 
-/** Loss and log-sum-exp of each row of logits against its class id. */
+/** Loss and log-sum-exp (rows, 2; see native/kernels.h) of each row of logits against its class id. */
 export function crossEntropy(
   logits: Operand,
   targets: Operand,
@@ -485,7 +485,7 @@ function putAttention(
   put(o.randomOffset);
 }
 
-/** q (B, H, T, D), k and v (B, Hkv, S, D), bias broadcast to (B, H, T, S) or null, out like q, lse (B, H, T) or null. */
+/** q (B, H, T, D), k and v (B, Hkv, S, D), bias broadcast to (B, H, T, S) or null, out like q, lse (B, H, T, 2) or null. */
 export function attention(
   q: Operand,
   k: Operand,

@@ -68,7 +68,8 @@ export function defineOp<I extends Inputs, O = undefined>(
       tape?.release(false);
       if (inputs.some((t) => t !== null && isHalf(t.dtype)))
         return throughFloat32(spec, inputs, options, dtype);
-      if (definition !== undefined) return scope(() => definition(inputs, options));
+      // Simpler ops may meet in a wider dtype than the one declared.
+      if (definition !== undefined) return scope(() => cast(definition(inputs, options), dtype));
       const types = inputs.map((t) => t?.dtype ?? 'none').join(', ');
       throw new DTypeError(`${spec.name}: not available for ${types}; convert with to('float32')`);
     }
@@ -202,6 +203,7 @@ export function promoted(name: string, a: Tensor, b: Tensor): [Tensor, Tensor] {
 
 /** Throws DTypeError unless x is floating (or one of `dtypes`). */
 export function checkFloating(name: string, x: Tensor): void {
+  checkTensor(name, x);
   if (x.dtype === 'int32' || x.dtype === 'uint8' || x.dtype === 'bool') {
     throw new DTypeError(
       `${name}: needs a floating tensor, got ${x.dtype} ${formatShape(x.shape)}; convert with to('float32')`,

@@ -51,13 +51,15 @@ export function checkShape(where: string, shape: Shape): void {
   if (shape.length > maxRank) {
     throw new ShapeError(`${where}: at most ${maxRank} dimensions, got ${formatShape(shape)}`);
   }
-  for (const d of shape) {
+  let extent = 1; // the sizes' product, also where a 0 leaves no elements: the strides are such products
+  for (const d of shape as Shape) {
     if (!Number.isInteger(d) || d < 0) {
       throw new ShapeError(`${where}: sizes must be non-negative integers, got ${formatShape(shape)}`);
     }
+    extent *= Math.max(d, 1);
   }
-  if (sizeOf(shape) > Number.MAX_SAFE_INTEGER) {
-    throw new ShapeError(`${where}: ${formatShape(shape)} has more elements than can be addressed`);
+  if (extent > Number.MAX_SAFE_INTEGER) {
+    throw new ShapeError(`${where}: ${formatShape(shape)} is larger than can be addressed`);
   }
 }
 

@@ -10,6 +10,7 @@
 
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
+import { markAsUntransferable } from 'node:worker_threads';
 import { dtypes, type DType, type TypedArray } from './dtype.js';
 import { MemoryError } from './errors.js';
 import { native } from './native.js';
@@ -227,6 +228,7 @@ function systemBlock(bytes: number): Block {
       );
     }
   }
+  markAsUntransferable(buffer); // a block that a message took away would stay in the pool without its memory
   systemAllocations++;
   return { buffer, offset: native.prepare(buffer), bytes, view: null };
 }

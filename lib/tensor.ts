@@ -21,6 +21,9 @@ export interface GradNode {
 /** Numbers nested to a tensor's depth; a plain number for zero dimensions. */
 export type NestedArray = number | NestedArray[];
 
+/** What `data` gave out, and the storage that must not be reused while somebody holds it. */
+const dataOwners = new WeakMap<TypedArray, Storage>();
+
 /** Tensors made in the innermost open scope, or null outside any. */
 let scoped: Tensor[] | null = null;
 
@@ -142,10 +145,15 @@ export class Tensor {
 
   /**
    * The elements in row-major order: a view of the tensor's own memory when it is contiguous, else a copy. float16 and
-   * bfloat16 give their 16 bits. A view is valid until the tensor is disposed; copy what must live longer.
+   * bfloat16 give their 16 bits. A view is valid until the tensor is disposed, also when only the view is held then (but
+   * not when only something made from it is: its own subarrays, its buffer); copy what must live longer.
    */
   get data(): TypedArray {
-    if (this.isContiguous) return this.memory.subarray(this.offset, this.offset + this.size);
+    if (this.isContiguous) {
+      const view = this.memory.subarray(this.offset, this.offset + this.size);
+      dataOwners.set(view, this.storage);
+      return view;
+    }
     return scope(() => {
       const compact = Tensor.empty(this.shape, this.dtype, 'data');
       kernels.copy(this, compact);
@@ -223,8 +231,8 @@ export function checkTensor(name: string, x: unknown): asserts x is Tensor {
 }
 
 /**
- * Runs `body` and gives back the memory of all tensors made in it, except those that it returns (alone, in an array, a
- * plain object or a Map) or that were kept. Values that backward still needs stay until backward has run. The training
+ * Runs `body` and gives back the memory of all tensors made in it, except those that it returns (alone, or to any depth
+ * in arrays, plain objects and Maps) or that were kept. Values that backward still needs stay until backward has run. The training
  * step, each generation step and each evaluation step open a scope themselves.
  *
  * @example
@@ -256,8 +264,7 @@ export function scope<T>(body: () => T): T {
 let survivors: Storage[] = [];
 
 function closeScope(mine: Tensor[], result: unknown, outer: Tensor[] | null): void {
-  const returned = new Set<Tensor>();
-  collectTensors(result, returned, 0);
+  const returned = reachableFrom(result);
   for (const t of mine) {
     if (t.disposed) continue;
     if (!t.kept && outer !== null && returned.has(t)) {
@@ -274,13 +281,22 @@ function closeScope(mine: Tensor[], result: unknown, outer: Tensor[] | null): vo
   survivors = [];
 }
 
-function collectTensors(value: unknown, into: Set<Tensor>, depth: number): void {
-  if (typeof value !== 'object' || value === null || depth > 4) return;
-  if (value instanceof Tensor) {
-    into.add(value);
-  } else if (Array.isArray(value) || value instanceof Map) {
-    for (const item of value.values()) collectTensors(item, into, depth + 1);
-  } else if (Object.getPrototypeOf(value) === Object.prototype) {
-    for (const item of Object.values(value)) collectTensors(item, into, depth + 1);
+/** `result` and, where it is an array, a Map or a plain object, all objects that it holds, to any depth. */
+function reachableFrom(result: unknown): Set<unknown> {
+  const found = new Set<unknown>();
+  if (typeof result !== 'object' || result === null) return found;
+  found.add(result);
+  if (result instanceof Tensor) return found;
+  for (const value of found as Set<object>) {
+    if (value instanceof Tensor) continue;
+    const list = Array.isArray(value) || value instanceof Map;
+    const items: Iterable<unknown> = list ? value.values() : isPlain(value) ? Object.values(value) : [];
+    for (const item of items) if (typeof item === 'object' && item !== null) found.add(item);
   }
+  return found;
+}
+
+function isPlain(value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null;
 }

@@ -40,7 +40,7 @@ enum class UnaryOp : int32_t {
   gelu_tanh,  // 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))
   silu,       // x * sigmoid(x)
   softplus,
-  clamp,  // a: least, b: greatest; NaN passes through
+  clamp,  // a: least, b: greatest; NaN in any of the three gives NaN
   pow,    // x ^ a
   floor,
   ceil,
@@ -71,7 +71,7 @@ enum class BinaryOp : int32_t {
   logical_or,
   tanh_grad,     // (1 - y^2) dy
   sigmoid_grad,  // y (1 - y) dy
-  relu_grad,     // y > 0 ? dy : 0
+  relu_grad,     // y <= 0 ? 0 : dy
   gelu_grad,     // f'(x) dy
   gelu_tanh_grad,
   silu_grad,
@@ -118,7 +118,9 @@ struct Attention {
   HeadStrides q_stride, k_stride, v_stride;
   float* out;
   HeadStrides out_stride;
-  float* lse;  // (batch, heads, q_len) log-sum-exp of each score row, or null when no backward follows
+  // (batch, heads, q_len, 2): the log-sum-exp of each score row, in units of log 2, as its maximum and the logarithm of
+  // the sum relative to it; null when no backward follows
+  float* lse;
   float scale;
   bool causal;
   int64_t window;
@@ -175,7 +177,8 @@ struct KernelTable {
   bool (*softmax)(const float* x, float* y, int64_t rows, int64_t cols, bool log);
   bool (*softmax_grad)(const float* y, const float* dy, float* dx, int64_t rows, int64_t cols, bool log);
   // Per-row loss of softmax cross-entropy with class ids; a row whose target is ignore_index has loss 0.
-  // lse (rows) receives the log-sum-exp of each row. smoothing: the label smoothing of PyTorch.
+  // lse (rows, 2) receives the log-sum-exp of each row in two parts, whose sum would lose the digits of the second: the
+  // maximum, and the logarithm of the sum relative to it. smoothing: the label smoothing of PyTorch.
   bool (*cross_entropy)(const float* logits, const int32_t* targets, float* loss, float* lse, int64_t rows, int64_t cols,
                         int32_t ignore_index, float smoothing);
   // dlogits = (softmax - target distribution) * dloss[row]; dlogits may be the logits' own memory.

@@ -14,7 +14,7 @@ import { ArgumentError, didYouMean, FileError } from '../errors.js';
 import { native } from '../native.js';
 import { contiguousStrides, maxRank, type Shape } from '../shape.js';
 import { Storage } from '../storage.js';
-import { Tensor } from '../tensor.js';
+import { checkTensor, Tensor } from '../tensor.js';
 import { writeFileAtomic } from './atomic-file.js';
 import { parseHeader, type Entry } from './safetensors-header.js';
 import { fileError } from './system-error.js';
@@ -191,8 +191,20 @@ export function saveSafetensors(
   const named = [
     ...(tensors instanceof Map ? (tensors as ReadonlyMap<string, Tensor>) : Object.entries(tensors)),
   ];
+  for (const [, t] of named) checkTensor('saveSafetensors', t);
+  for (const [key, value] of Object.entries(metadata)) {
+    if (!isText(key) || !isText(value)) {
+      throw new ArgumentError(
+        `saveSafetensors: metadata must be well-formed strings, got ${JSON.stringify(key)}: ${JSON.stringify(value)}`,
+      );
+    }
+  }
   writeFileAtomic(path, serialize(named, metadata));
 }
+
+/** A string that UTF-8 can hold: without lone surrogates. */
+const isText = (value: unknown): boolean =>
+  typeof value === 'string' && Buffer.from(value).toString() === value;
 
 function* serialize(
   named: [string, Tensor][],
@@ -205,7 +217,7 @@ function* serialize(
   if (Object.keys(metadata).length > 0) parts.push(`"__metadata__":${JSON.stringify(metadata)}`);
   let offset = 0;
   for (const [name, t] of named) {
-    if (name === '__metadata__' || Buffer.from(name).toString() !== name) {
+    if (name === '__metadata__' || !isText(name)) {
       throw new ArgumentError(`saveSafetensors: ${JSON.stringify(name)} cannot be the name of a tensor`);
     }
     const end = offset + t.size * dtypes[t.dtype].bytes;

@@ -4,14 +4,15 @@
  * definition below is the plain form, and the reference.
  */
 
-import { ArgumentError, checkOptions, ShapeError } from '../errors.js';
+import { isFloating } from '../dtype.js';
+import { ArgumentError, checkOptions, DTypeError, ShapeError } from '../errors.js';
 import * as kernels from '../kernels.js';
 import { cast, checkFloating, defineOp, detach, sumToShape } from '../op.js';
 import { defaultGenerator, type Generator } from '../random.js';
 import { broadcastShapes, broadcastStrides, formatShape, sameShape, sizeOf } from '../shape.js';
-import { Tensor } from '../tensor.js';
+import { checkTensor, Tensor } from '../tensor.js';
 import { full, tensor } from './create.js';
-import { add, clamp, div, dropoutAt, exp, mul, sub, where } from './elementwise.js';
+import { add, div, dropoutAt, eq, exp, mul, sub, where } from './elementwise.js';
 import { matmul } from './matmul.js';
 import { repeatInterleave, transpose, tril, triu } from './movement.js';
 import { amax, sum } from './reduce.js';
@@ -74,14 +75,14 @@ const attentionOp = defineOp<[Tensor, Tensor, Tensor, Tensor | null], Settings>(
   },
   forward(out, [q, k, v, mask], settings, tape) {
     if (q.dtype !== 'float32' || k.dtype !== 'float32' || v.dtype !== 'float32') return false;
-    const lse = tape === null ? null : Tensor.empty(q.shape.slice(0, 3), 'float32', 'attention');
+    const lse = tape === null ? null : Tensor.empty([...q.shape.slice(0, 3), 2], 'float32', 'attention');
     const [uq, uk, uv] = [unitRows(q), unitRows(k), unitRows(v)];
     tape?.save(uq, uk, uv, mask, out, lse);
     if (isEmpty(q, k)) return kernels.fill(out, 0);
     return kernels.attention(uq, uk, uv, mask && expandBias(mask, q, k), out, lse, settings);
   },
   // With P the attention weights:  dV = Pᵀ dO,  dP = dO Vᵀ,  dS = P (dP - Σ dP P),  dQ = scale dS K,  dK = scale dSᵀ Q.
-  // P is recomputed tile by tile from the saved log-sum-exp.
+  // P is recomputed tile by tile from the saved log-sum-exp (its two parts, see native/kernels.h).
   backward(grad, node, settings) {
     if (node.saved.length === 0) return []; // there was nothing to attend to
     const [q, k, v, mask, out, lse] = node.saved as [Tensor, Tensor, Tensor, Tensor | null, Tensor, Tensor];
@@ -89,8 +90,9 @@ const attentionOp = defineOp<[Tensor, Tensor, Tensor, Tensor | null], Settings>(
       Tensor.empty(x.shape, 'float32', 'attention gradient', joinable(x.shape));
     const [dq, dk, dv] = [like(q), like(k), like(v)];
     if (isEmpty(q, k)) {
-      for (const gradient of [dq, dk, dv]) kernels.fill(gradient, 0);
-      return [dq, dk, dv];
+      const dmask = node.needs(3) ? Tensor.empty(node.inputShape(3), 'float32', 'attention gradient') : null;
+      for (const gradient of [dq, dk, dv, dmask]) if (gradient !== null) kernels.fill(gradient, 0);
+      return [dq, dk, dv, dmask];
     }
     const bias = mask && expandBias(mask, q, k);
     const dbias =
@@ -104,16 +106,18 @@ const attentionOp = defineOp<[Tensor, Tensor, Tensor, Tensor | null], Settings>(
     const values = groups === 1 ? v : repeatInterleave(v, groups, 1);
     let scores = mul(matmul(q, transpose(keys, 2, 3)), settings.scale); // (B, H, T, S)
     if (mask !== null) scores = add(scores, mask);
+    if (k.shape[2] === 0) return matmul(scores, values); // zeros
     if (settings.causal) scores = add(scores, causalMask(q.shape[2], k.shape[2], settings.window));
-    // The clamps let a row that sees no key give zeros, as the kernel does, instead of 0 / 0.
-    const top = clamp(detach(amax(scores, -1, { keepdim: true })), -1e30, Infinity);
-    const weights = exp(sub(scores, top));
-    const shares = div(weights, clamp(sum(weights, -1, { keepdim: true }), 1e-30, Infinity));
+    // A query that sees no key gives zeros, as in the kernel, instead of 0 / 0 (or of 0 · NaN in the product).
+    const top = detach(amax(scores, -1, { keepdim: true }));
+    const blind = eq(top, -Infinity);
+    const weights = exp(sub(scores, where(blind, 0, top)));
+    const shares = div(weights, where(blind, 1, sum(weights, -1, { keepdim: true })));
     const kept =
       settings.dropout === 0
         ? shares
         : dropoutAt(shares, settings.dropout, settings.seed, settings.randomOffset);
-    return matmul(kept, values); // (B, H, T, D)
+    return where(blind, 0, matmul(kept, values)); // (B, H, T, D)
   },
 });
 
@@ -169,6 +173,15 @@ export function scaledDotProductAttention(
     throw new ArgumentError(
       `scaledDotProductAttention: window must be a non-negative integer and needs causal, got ${window}`,
     );
+  }
+  if (mask !== null) {
+    checkTensor('scaledDotProductAttention', mask);
+    if (mask.dtype !== 'bool' && !isFloating(mask.dtype)) {
+      throw new DTypeError(
+        `scaledDotProductAttention: the mask must be bool or floating, got ${mask.dtype} ${formatShape(mask.shape)}; ` +
+          'compare it: mask.ne(0)',
+      );
+    }
   }
   const bias =
     mask?.dtype === 'bool'

@@ -62,7 +62,8 @@ function nativeDType(data: NumericArray): DType {
  *
  * @param data A number, nested arrays of equal lengths, or a typed array (see `shape`). A Uint16Array with dtype
  *   float16 or bfloat16 is taken as bits.
- * @throws ShapeError when the arrays are ragged or the shape does not fit.
+ * @throws ShapeError when the arrays are ragged or the shape does not fit; ArgumentError when an element of a Uint32Array
+ *   does not fit into int32.
  * @example
  * tensor([[1, 2], [3, 4]]);
  * tensor(new Int32Array(6), { shape: [2, 3] });
@@ -115,14 +116,32 @@ function fromTyped(data: NumericArray | Float64Array, shape: Shape, wanted: DTyp
       `tensor: shape ${formatShape(shape)} has ${sizeOf(shape)} elements, the data has ${data.length}`,
     );
   }
+  const large =
+    data instanceof Uint32Array && wanted === undefined ? data.findIndex((x) => x >= 2 ** 31) : -1;
+  if (large >= 0) {
+    throw new ArgumentError(
+      `tensor: an element of a Uint32Array must fit into int32, got ${data[large]} at position ${large}; ` +
+        "give it the dtype 'float64'",
+    );
+  }
   const bits = data instanceof Uint16Array && wanted !== undefined && isHalf(wanted);
   const source = bits ? wanted : nativeDType(data);
-  const dtype = wanted ?? source;
+  return written('tensor', shape, source, wanted ?? source, (memory) => memory.set(data));
+}
+
+/** A tensor whose numbers `write` puts into memory: in their final dtype where assigning converts to it, else as `source`. */
+function written(
+  name: string,
+  shape: Shape,
+  source: DType,
+  dtype: DType,
+  write: (memory: TypedArray) => void,
+): Tensor {
   return scope(() => {
     // Numbers reach int32 as JavaScript converts them (modulo 2^32), floating types through the copy kernel.
     const plain = !isHalf(dtype) && dtype !== 'bool';
-    const made = Tensor.empty([...shape], plain ? dtype : source, 'tensor');
-    made.memory.set(data);
+    const made = Tensor.empty([...shape], plain ? dtype : source, name);
+    write(made.memory);
     return noGrad(() => cast(made, dtype));
   });
 }
@@ -165,6 +184,7 @@ export function arange(end: number, options?: CreateOptions): Tensor;
 /**
  * The numbers `start`, `start + step`, ... up to `end`, which is left out. int32 when all three are integers, as in
  * PyTorch, else float32.
+ * @throws ArgumentError when `step` does not lead to `end`, or the numbers do not fit into the dtype.
  */
 export function arange(start: number, end: number | undefined, options?: CreateOptions): Tensor;
 export function arange(start: number, end?: number, step?: number, options?: CreateOptions): Tensor;
@@ -178,17 +198,33 @@ export function arange(first: number, ...rest: (number | CreateOptions | undefin
   if (!Number.isFinite(count) || step === 0 || count < 0) {
     throw new ArgumentError(`arange: step must lead from start to end, got ${start} to ${end} by ${step}`);
   }
-  const values = Float64Array.from({ length: count }, (_, i) => start + i * step);
-  return finish(fromTyped(values, [count], dtype), options);
+  checkShape('arange', [count]);
+  const last = start + Math.max(0, count - 1) * step;
+  const [least, most] = dtype === 'uint8' ? [0, 255] : [-(2 ** 31), 2 ** 31 - 1];
+  if (
+    (dtype === 'int32' || dtype === 'uint8') &&
+    count > 0 &&
+    !(Math.min(start, last) >= least && Math.max(start, last) <= most)
+  ) {
+    throw new ArgumentError(
+      `arange: numbers of ${dtype} must lie in [${least}, ${most}], got ${start} to ${last}; give it the dtype 'float64'`,
+    );
+  }
+  const out = written('arange', [count], 'float64', dtype, (memory) => {
+    for (let i = 0; i < count; i++) memory[i] = start + i * step;
+  });
+  return finish(out, options);
 }
 
 /** The identity matrix of n rows. */
 export function eye(n: number, options: CreateOptions = {}): Tensor {
   const dtype = checked('eye', options);
   checkShape('eye', [n, n]);
-  const values = new Float64Array(n * n);
-  for (let i = 0; i < n; i++) values[i * n + i] = 1;
-  return finish(fromTyped(values, [n, n], dtype), options);
+  const out = written('eye', [n, n], 'float64', dtype, (memory) => {
+    memory.fill(0, 0, n * n);
+    for (let i = 0; i < n; i++) memory[i * n + i] = 1;
+  });
+  return finish(out, options);
 }
 
 /** Options of the random tensors. */

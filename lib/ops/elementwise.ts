@@ -1,7 +1,8 @@
 /**
  * Operations on each element by itself, with NumPy's broadcasting (native/cpu/elementwise.cpp), and their derivatives.
  * A number as operand does not make the other one a different floating type: `x.mul(2)` keeps the dtype of x; next to
- * an integer tensor a fractional number gives float32.
+ * an integer tensor a fractional number gives float32, and a whole one that its dtype does not hold is an error, except
+ * in comparisons.
  */
 
 import { checkDType, isFloating, type DType } from '../dtype.js';
@@ -50,7 +51,10 @@ function defineUnary(op: kernels.UnaryOp, gradient: UnaryRule, name: string = op
 /** The same for functions whose results are no integers: integer inputs are widened to float32. */
 function defineMath(op: kernels.UnaryOp, from: 'x' | 'y', rule: UnaryRule['rule']): Scaled {
   const run = defineUnary(op, { from, rule });
-  return (x, a) => run(widened(x), a);
+  return (x, a) => {
+    checkTensor(op, x);
+    return run(widened(x), a);
+  };
 }
 
 /** A function whose derivative is zero almost everywhere: no gradient passes. */
@@ -117,7 +121,7 @@ export const cos: Elementwise = defineMath('cos', 'x', (grad, x) => mul(neg(grad
 export const tanh: Elementwise = defineMath('tanh', 'y', gradKernel('tanhGrad'));
 /** 1 / (1 + e⁻ˣ).  dx = y (1 - y) dy */
 export const sigmoid: Elementwise = defineMath('sigmoid', 'y', gradKernel('sigmoidGrad'));
-/** max(x, 0).  dx = dy where y > 0 */
+/** max(x, 0).  dx = dy except where y <= 0 */
 export const relu: Elementwise = defineUnary('relu', { from: 'y', rule: gradKernel('reluGrad') });
 /** The error function.  dx = 2 / √π e^(-x²) dy */
 export const erf: Elementwise = defineMath('erf', 'x', (grad, x) =>
@@ -177,8 +181,9 @@ const clampOp: Scaled = defineUnary('clamp', {
   rule: (grad, x, least, greatest) => where(logicalAnd(ge(x, least), le(x, greatest)), grad, 0),
 });
 
-/** x limited to [min, max]; either may be infinite. NaN stays. */
+/** x limited to [min, max]; either may be infinite. NaN stays, and a bound of NaN gives NaN, as in PyTorch. */
 export function clamp(x: Tensor, min = -Infinity, max = Infinity): Tensor {
+  checkTensor('clamp', x);
   const fits = (bound: number): boolean => Math.abs(bound) === Infinity || Number.isInteger(bound);
   if (isFloating(x.dtype)) return clampOp(x, min, max);
   if (!fits(min) || !fits(max)) return clampOp(cast(x, 'float32'), min, max);
@@ -197,24 +202,51 @@ function constant(value: number, dtype: DType): Tensor {
   return out;
 }
 
+/** Whether an integer dtype (bool: 0 and 1) holds a number. */
+function holds(dtype: DType, value: number): boolean {
+  if (dtype === 'int32') return (value | 0) === value;
+  return Number.isInteger(value) && value >= 0 && value <= (dtype === 'uint8' ? 255 : 1);
+}
+
+function misfit(name: string, value: number, dtype: DType): ArgumentError {
+  const wider = !Number.isInteger(value) ? 'float32' : holds('int32', value) ? 'int32' : 'float64';
+  return new ArgumentError(
+    `${name}: a number next to ${dtype} must fit into it, got ${value}; convert the tensor with to('${wider}')`,
+  );
+}
+
 /** The dtype in which a tensor meets a number. */
-function meet(dtype: DType, value: number): DType {
+function meet(dtype: DType, value: number, name: string): DType {
   if (isFloating(dtype)) return dtype;
   if (!Number.isInteger(value)) return 'float32';
-  return dtype === 'bool' ? 'int32' : dtype;
+  const whole = dtype === 'bool' ? 'int32' : dtype;
+  if (!holds(whole, value)) throw misfit(name, value, dtype);
+  return whole;
+}
+
+/** The same for comparisons, which any two numbers have: float64 holds every int32 beside what int32 does not hold. */
+function meetToCompare(dtype: DType, value: number): DType {
+  if (isFloating(dtype) || !Number.isInteger(value)) return isFloating(dtype) ? dtype : 'float32';
+  const whole = dtype === 'bool' ? 'int32' : dtype;
+  return holds(whole, value) ? whole : 'float64';
+}
+
+/** The same for quotients, which are no integers. */
+function meetToDivide(dtype: DType): DType {
+  return isFloating(dtype) ? dtype : 'float32';
 }
 
 /** Both operands as tensors of one dtype. */
-function operands(name: string, a: Operand, b: Operand): [Tensor, Tensor] {
+function operands(name: string, a: Operand, b: Operand, meeting: typeof meet = meet): [Tensor, Tensor] {
   if (typeof a !== 'number') checkTensor(name, a);
   if (typeof b !== 'number') checkTensor(name, b);
   if (typeof a === 'number') {
     if (typeof b === 'number') return [constant(a, 'float32'), constant(b, 'float32')];
-    const dtype = meet(b.dtype, a);
+    const dtype = meeting(b.dtype, a, name);
     return [constant(a, dtype), cast(b, dtype)];
   }
   if (typeof b === 'number') {
-    const dtype = meet(a.dtype, b);
+    const dtype = meeting(a.dtype, b, name);
     return [cast(a, dtype), constant(b, dtype)];
   }
   return a.dtype === b.dtype ? [a, b] : promoted(name, a, b);
@@ -307,28 +339,30 @@ function numeric(name: string, a: Operand, b: Operand): [Tensor, Tensor] {
 
 /** a + b, broadcast. */
 export function add(a: Operand, b: Operand): Tensor {
-  if (typeof b === 'number' && typeof a !== 'number') return shift(cast(a, meet(a.dtype, b)), 1, b);
+  if (typeof b === 'number' && typeof a !== 'number') return shift(cast(a, meet(a.dtype, b, 'add')), 1, b);
   if (typeof a === 'number' && typeof b !== 'number') return add(b, a);
   return addOp(...numeric('add', a, b));
 }
 
 /** a - b, broadcast. */
 export function sub(a: Operand, b: Operand): Tensor {
-  if (typeof b === 'number' && typeof a !== 'number') return shiftBack(cast(a, meet(a.dtype, b)), 1, -b);
-  if (typeof a === 'number' && typeof b !== 'number') return shiftBack(cast(b, meet(b.dtype, a)), -1, a);
+  if (typeof b === 'number' && typeof a !== 'number')
+    return shiftBack(cast(a, meet(a.dtype, b, 'sub')), 1, -b);
+  if (typeof a === 'number' && typeof b !== 'number')
+    return shiftBack(cast(b, meet(b.dtype, a, 'sub')), -1, a);
   return subOp(...numeric('sub', a, b));
 }
 
 /** a · b, broadcast. */
 export function mul(a: Operand, b: Operand): Tensor {
-  if (typeof b === 'number' && typeof a !== 'number') return scale(cast(a, meet(a.dtype, b)), b, -0);
+  if (typeof b === 'number' && typeof a !== 'number') return scale(cast(a, meet(a.dtype, b, 'mul')), b, -0);
   if (typeof a === 'number' && typeof b !== 'number') return mul(b, a);
   return mulOp(...numeric('mul', a, b));
 }
 
 /** a / b, broadcast. Of integers too it is the true quotient, in float32. */
 export function div(a: Operand, b: Operand): Tensor {
-  const [x, y] = operands('div', a, b);
+  const [x, y] = operands('div', a, b, meetToDivide);
   return divOp(widened(x), widened(y));
 }
 
@@ -367,7 +401,7 @@ function defineComparison(op: kernels.BinaryOp): (a: Operand, b: Operand) => Ten
     shape: ([a, b]) => ({ shape: broadcast(op, a.shape, b.shape), dtype: 'bool' }),
     forward: (out, [a, b]) => runBinary(op, out, a, b),
   });
-  return (a, b) => run(operands(op, a, b), undefined);
+  return (a, b) => run(operands(op, a, b, meetToCompare), undefined);
 }
 
 /** bool: a = b, broadcast. */
@@ -439,6 +473,7 @@ export function maskedFill(x: Tensor, mask: Tensor, value: number): Tensor {
       `maskedFill: the mask must broadcast to the tensor, got mask ${formatShape(mask.shape)} and x ${formatShape(x.shape)}`,
     );
   }
+  if (!isFloating(x.dtype) && !holds(x.dtype, value)) throw misfit('maskedFill', value, x.dtype);
   return whereOp([mask, constant(value, x.dtype), x], undefined);
 }
 

@@ -9,13 +9,14 @@ import { ArgumentError, AutogradError, ShapeError } from '../errors.js';
 import * as kernels from '../kernels.js';
 import { cast, detach } from '../op.js';
 import { broadcastShapes, formatShape, sameShape } from '../shape.js';
-import { scope, Tensor } from '../tensor.js';
+import { checkTensor, scope, Tensor } from '../tensor.js';
 import { clone } from './elementwise.js';
 import { expand } from './movement.js';
 
 /** Runs `write` on x unless a gradient would be lost or elements of x share a place, and counts the change. */
 function change(name: string, x: Tensor, source: Tensor | null, write: () => void): Tensor {
-  if (x.strides.some((step, d) => step === 0 && x.shape[d] > 1)) {
+  checkTensor(name, x);
+  if (x.size > 0 && x.strides.some((step, d) => step === 0 && x.shape[d] > 1)) {
     throw new ArgumentError(
       `${name}: elements of an expanded tensor ${formatShape(x.shape)} share their memory; write to its clone()`,
     );
@@ -33,6 +34,7 @@ function change(name: string, x: Tensor, source: Tensor | null, write: () => voi
 
 /** The source in the shape of x, out of the way of what is written. */
 function fitted(name: string, x: Tensor, source: Tensor): Tensor {
+  checkTensor(name, source);
   if (!sameShape(broadcastShapes(name, x.shape, source.shape), x.shape)) {
     throw new ShapeError(
       `${name}: the source must broadcast to the tensor, got source ${formatShape(source.shape)} for ${formatShape(x.shape)}`,

@@ -8,7 +8,7 @@ import type { TapeNode } from '../autograd.js';
 import * as kernels from '../kernels.js';
 import { cast, compact, defineOp } from '../op.js';
 import { promote } from '../dtype.js';
-import { formatShape, normalizeDim, sameShape, sizeOf, type Shape } from '../shape.js';
+import { checkShape, formatShape, normalizeDim, sameShape, sizeOf, type Shape } from '../shape.js';
 import { Tensor } from '../tensor.js';
 import { slice } from './movement.js';
 
@@ -98,7 +98,9 @@ const embeddingOp = defineOp<[Tensor, Tensor]>({
     if (weight.rank !== 2) {
       throw new ShapeError(`embedding: weight must be [rows, features], got ${formatShape(weight.shape)}`);
     }
-    return { shape: [...ids.shape, weight.shape[1]], dtype: weight.dtype };
+    const shape = [...ids.shape, weight.shape[1]];
+    checkShape('embedding', shape);
+    return { shape, dtype: weight.dtype };
   },
   forward(out, [ids, weight], _, tape) {
     const rows = weight.shape[0];

@@ -6,9 +6,9 @@
 
 import { ArgumentError, checkOptions, IndexError, ShapeError } from '../errors.js';
 import * as kernels from '../kernels.js';
-import { checkFloating, compact, defineOp, detach } from '../op.js';
+import { cast, checkFloating, compact, defineOp, detach } from '../op.js';
 import { formatShape, sameShape, sizeOf } from '../shape.js';
-import { scope, Tensor } from '../tensor.js';
+import { checkTensor, scope, Tensor } from '../tensor.js';
 import { abs, add, exp, gt, log, log1p, maximum, mul, ne, neg, square, sub, where } from './elementwise.js';
 import { gather } from './indexing.js';
 import { reshape } from './movement.js';
@@ -38,7 +38,7 @@ const crossEntropyRows = defineOp<[Tensor, Tensor], RowSettings>({
     if (input.dtype !== 'float32') return false;
     const logits = compact(input);
     const targets = compact(ids);
-    const lse = Tensor.empty(losses.shape, 'float32', 'crossEntropy');
+    const lse = Tensor.empty([logits.shape[0], 2], 'float32', 'crossEntropy');
     tape?.save(logits, targets, lse);
     return kernels.crossEntropy(logits, targets, losses, lse, ignoreIndex, labelSmoothing);
   },
@@ -54,11 +54,15 @@ const crossEntropyRows = defineOp<[Tensor, Tensor], RowSettings>({
   definition([logits, targets], { ignoreIndex, labelSmoothing }) {
     const logProbabilities = logSoftmax(logits, -1); // (N, V)
     const counted = ne(targets, ignoreIndex);
-    const picked = pickTargets(logProbabilities, where(counted, targets, 0));
-    const smooth = mean(logProbabilities, -1);
-    return where(counted, add(mul(picked, labelSmoothing - 1), mul(smooth, -labelSmoothing)), 0);
+    const picked = mul(pickTargets(logProbabilities, where(counted, targets, 0)), labelSmoothing - 1);
+    const smoothed = withSmoothing(picked, labelSmoothing, () => mean(logProbabilities, -1));
+    return where(counted, smoothed, 0);
   },
 });
+
+/** picked - smoothing · smooth; without smoothing picked alone, because a logit of -Infinity would make 0 · ∞ of the rest. */
+const withSmoothing = (picked: Tensor, smoothing: number, smooth: () => Tensor): Tensor =>
+  smoothing === 0 ? picked : sub(picked, mul(smooth(), smoothing));
 
 /** The entry of each row (N, V) that its target (N) names. */
 function pickTargets(rows: Tensor, targets: Tensor): Tensor {
@@ -90,6 +94,7 @@ export function crossEntropy(logits: Tensor, targets: Tensor, options: CrossEntr
   checkOptions('crossEntropy', options, ['ignoreIndex', 'labelSmoothing', 'reduction', 'weight']);
   const { ignoreIndex = -100, labelSmoothing = 0, reduction = 'mean', weight = null } = options;
   checkFloating('crossEntropy', logits);
+  checkTensor('crossEntropy', targets);
   const classes = logits.shape[logits.rank - 1];
   if (
     logits.rank === 0 ||
@@ -154,16 +159,18 @@ function weightedCrossEntropy(
 ): Tensor {
   const { ignoreIndex, labelSmoothing, reduction } = options;
   const classes = logits.shape[1];
+  checkFloating('crossEntropy', weight);
   if (weight.rank !== 1 || weight.size !== classes) {
     throw new ShapeError(`crossEntropy: weight must be [${classes}], got ${formatShape(weight.shape)}`);
   }
   const logProbabilities = logSoftmax(logits, -1);
   const counted = ne(targets, ignoreIndex);
   const safe = where(counted, targets, 0);
-  const rowWeights = where(counted, gather(detach(weight), 0, safe), 0); // (N)
-  const picked = pickTargets(logProbabilities, safe);
-  const smooth = where(counted, mean(mul(logProbabilities, detach(weight)), -1), 0);
-  const losses = sub(mul(mul(picked, rowWeights), labelSmoothing - 1), mul(smooth, labelSmoothing));
+  const weights = cast(detach(weight), logits.dtype);
+  const rowWeights = where(counted, gather(weights, 0, safe), 0); // (N)
+  const picked = mul(mul(pickTargets(logProbabilities, safe), rowWeights), labelSmoothing - 1);
+  const smoothed = withSmoothing(picked, labelSmoothing, () => mean(mul(logProbabilities, weights), -1));
+  const losses = where(counted, smoothed, 0);
   if (reduction === 'mean') return mul(sum(losses), 1 / sum(rowWeights).item());
   return reduction === 'none' ? reshape(losses, shape) : reduceLoss(losses, reduction);
 }
@@ -171,6 +178,7 @@ function weightedCrossEntropy(
 function checkPair(name: string, input: Tensor, target: Tensor, options: object): void {
   checkOptions(name, options, ['reduction']);
   checkFloating(name, input);
+  checkTensor(name, target);
   if (!sameShape(input.shape, target.shape)) {
     throw new ShapeError(
       `${name}: input and target must have the same shape, got ${formatShape(input.shape)} and ${formatShape(target.shape)}`,

@@ -5,9 +5,9 @@
  */
 
 import type { TapeNode } from '../autograd.js';
+import { isHalf } from '../dtype.js';
 import { ArgumentError, checkOptions, ShapeError } from '../errors.js';
 import * as kernels from '../kernels.js';
-import { isHalf } from '../dtype.js';
 import { cast, checkFloating, compact, defineOp, promoted, sumToShape } from '../op.js';
 import { broadcastShapes, broadcastStrides, formatShape, sizeOf, type Shape } from '../shape.js';
 import { checkTensor, Tensor } from '../tensor.js';
@@ -218,6 +218,7 @@ const linearOp = defineOp<[Tensor, Tensor, Tensor | null], { transposed: boolean
           `weight ${formatShape(weight.shape)} (${options.transposed ? '[in, out]' : '[out, in]'})`,
       );
     }
+    if (bias !== null) checkFloating('linear', bias);
     if (bias !== null && (bias.rank !== 1 || bias.shape[0] !== outputs)) {
       throw new ShapeError(`linear: bias must be [${outputs}], got ${formatShape(bias.shape)}`);
     }
@@ -237,7 +238,7 @@ const linearOp = defineOp<[Tensor, Tensor, Tensor | null], { transposed: boolean
     return [
       node.needs(0) ? inputGradient(dy, inOut(weight, options.transposed), x.shape) : null,
       node.needs(1) ? weightGradient(node, asMatrix(x), dy, options.transposed) : null,
-      node.needs(2) ? sumToShape(dy, [dy.shape[1]]) : null,
+      node.needs(2) ? sumToShape(cast(dy, node.inputDType(2)), [dy.shape[1]]) : null,
     ];
   },
   definition([x, weight, bias], { transposed: isTransposed }) {

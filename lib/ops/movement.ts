@@ -20,7 +20,7 @@ import {
   sizeOf,
   type Shape,
 } from '../shape.js';
-import { Tensor } from '../tensor.js';
+import { checkTensor, Tensor } from '../tensor.js';
 import { clone, maskedFill } from './elementwise.js';
 
 const swap = (s: Shape, i: number, j: number): number[] =>
@@ -70,7 +70,7 @@ function viewStrides(x: Tensor, target: Shape): number[] | null {
 
 /** `shape` with its -1 replaced by what is left of `size` elements. */
 function inferShape(name: string, x: Tensor, shape: Shape): Shape {
-  const open = shape.indexOf(-1);
+  const open = Array.isArray(shape) ? shape.indexOf(-1) : -1;
   if (open < 0) checkShape(name, shape);
   else checkShape(name, replace(shape, open, 1));
   const rest = sizeOf(open < 0 ? shape : replace(shape, open, 1));
@@ -189,6 +189,7 @@ const expandView = defineView<{ shape: Shape }>({
  * @throws ShapeError when x does not broadcast to `shape`.
  */
 export function expand(x: Tensor, shape: Shape): Tensor {
+  if (!Array.isArray(shape)) checkShape('expand', shape);
   const lead = shape.length - x.rank;
   const target = shape.map((n, i) => (n === -1 && i >= lead ? x.shape[i - lead] : n));
   checkShape('expand', target);
@@ -320,9 +321,20 @@ const catOp = defineOp<Tensor[], { dim: number; lengths: readonly number[] }>({
   },
 });
 
+/** Throws ArgumentError unless `tensors` is an array of at least one tensor. */
+function checkTensors(name: string, tensors: readonly Tensor[]): void {
+  if (!Array.isArray(tensors)) {
+    const given: unknown = tensors;
+    const kind = given instanceof Tensor ? 'a tensor' : given === undefined ? 'nothing' : typeof given;
+    throw new ArgumentError(`${name}: needs an array of tensors, got ${kind}`);
+  }
+  if (tensors.length === 0) throw new ArgumentError(`${name}: needs at least one tensor`);
+  for (const t of tensors as readonly Tensor[]) checkTensor(name, t);
+}
+
 /** The tensors one behind another along `dim`; their other sizes must agree. */
 export function cat(tensors: readonly Tensor[], dim = 0): Tensor {
-  if (tensors.length === 0) throw new ArgumentError('cat: needs at least one tensor');
+  checkTensors('cat', tensors);
   const d = normalizeDim('cat', dim, tensors[0].rank);
   const dtype = tensors.reduce<DType>((type, t) => promote(type, t.dtype), tensors[0].dtype);
   return catOp(
@@ -333,7 +345,7 @@ export function cat(tensors: readonly Tensor[], dim = 0): Tensor {
 
 /** The tensors, all of one shape, along a new dimension `dim`. */
 export function stack(tensors: readonly Tensor[], dim = 0): Tensor {
-  if (tensors.length === 0) throw new ArgumentError('stack: needs at least one tensor');
+  checkTensors('stack', tensors);
   const { shape } = tensors[0];
   const other = tensors.find((t) => !sameShape(t.shape, shape));
   if (other !== undefined) {
@@ -433,8 +445,9 @@ export function repeatInterleave(x: Tensor, n: number, dim: number): Tensor {
   if (!Number.isInteger(n) || n < 0) {
     throw new ArgumentError(`repeatInterleave: n must be a non-negative integer, got ${n}`);
   }
-  const front = x.shape.slice(0, d + 1);
-  const back = x.shape.slice(d + 1);
-  const repeated = expand(unsqueeze(x, d + 1), [...front, n, ...back]);
-  return reshape(repeated, [...x.shape.slice(0, d), x.shape[d] * n, ...back]);
+  // As (front, 1, back): x may have the greatest number of dimensions already.
+  const front = sizeOf(x.shape.slice(0, d + 1));
+  const back = sizeOf(x.shape.slice(d + 1));
+  const repeated = expand(reshape(x, [front, 1, back]), [front, n, back]);
+  return reshape(repeated, replace(x.shape, d, x.shape[d] * n));
 }

@@ -3,12 +3,27 @@
  * blocks of fixed size, so that results depend on neither the order of threads nor their number).
  */
 
+import { isHalf } from '../dtype.js';
 import { ArgumentError, checkOptions, ShapeError } from '../errors.js';
 import * as kernels from '../kernels.js';
 import { cast, checkFloating, compact, defineOp, detach } from '../op.js';
 import { broadcastStrides, formatShape, normalizeDim, sizeOf, type Shape } from '../shape.js';
-import { scope, Tensor } from '../tensor.js';
-import { add, div, eq, exp, log, mul, reciprocal, sqrt, square, sub, to, where } from './elementwise.js';
+import { checkTensor, scope, Tensor } from '../tensor.js';
+import {
+  add,
+  div,
+  eq,
+  exp,
+  log,
+  maskedFill,
+  mul,
+  reciprocal,
+  sqrt,
+  square,
+  sub,
+  to,
+  where,
+} from './elementwise.js';
 import { gather } from './indexing.js';
 import { permute, reshape } from './movement.js';
 
@@ -29,6 +44,7 @@ interface Reduction {
 
 /** The call's arguments, checked. */
 function reduction(name: string, x: Tensor, dim: Dims | undefined, options: ReduceOptions): Reduction {
+  checkTensor(name, x);
   checkOptions(name, options, ['keepdim']);
   const { keepdim = false } = options;
   if (dim === undefined) return { dims: x.shape.map((_, d) => d), keepdim };
@@ -152,22 +168,30 @@ export interface VarianceOptions extends ReduceOptions {
   readonly correction?: number;
 }
 
-/** Mean squared distance from the mean over `dim`. */
-export function variance(x: Tensor, dim?: Dims, options: VarianceOptions = {}): Tensor {
-  checkOptions('variance', options, ['correction', 'keepdim']);
+/** The variance, in float32 where x is of a half type: its squares would lose digits there, or overflow. */
+function wideVariance(name: string, x: Tensor, dim: Dims | undefined, options: VarianceOptions): Tensor {
+  checkOptions(name, options, ['correction', 'keepdim']);
   const { correction = 1, keepdim = false } = options;
-  checkFloating('variance', x);
-  const { dims } = reduction('variance', x, dim, {});
+  checkFloating(name, x);
+  const { dims } = reduction(name, x, dim, {});
   const count = sizeOf(dims.map((d) => x.shape[d]));
-  return scope(() => {
-    const distance = sub(x, mean(x, dims, { keepdim: true }));
-    return mul(sum(square(distance), dims, { keepdim }), 1 / Math.max(0, count - correction));
-  });
+  const wide = isHalf(x.dtype) ? cast(x, 'float32') : x;
+  const distance = sub(wide, mean(wide, dims, { keepdim: true }));
+  return mul(sum(square(distance), dims, { keepdim }), 1 / Math.max(0, count - correction));
 }
 
-/** Square root of the {@link variance}. */
+/** Mean squared distance from the mean over `dim`. */
+export function variance(x: Tensor, dim?: Dims, options: VarianceOptions = {}): Tensor {
+  return scope(() => cast(wideVariance('variance', x, dim, options), x.dtype));
+}
+
+/** Square root of the {@link variance}. Where it is 0, so is its gradient. */
 export function std(x: Tensor, dim?: Dims, options: VarianceOptions = {}): Tensor {
-  return scope(() => sqrt(variance(x, dim, options)));
+  return scope(() => {
+    const squared = wideVariance('std', x, dim, options);
+    const flat = eq(squared, 0);
+    return cast(maskedFill(sqrt(maskedFill(squared, flat, 1)), flat, 0), x.dtype);
+  });
 }
 
 /** Running sum along `dim`: out[i] = x[0] + ... + x[i]. */

@@ -169,7 +169,7 @@ napi_value cross_entropy(napi_env env, napi_callback_info info) {
   const float* logits = args.floats(rows * cols);
   const int32_t* targets = args.ints(rows);
   float* loss = args.floats(rows);
-  float* lse = args.floats(rows);
+  float* lse = args.floats(2 * rows);
   return args.result(args.ok() && kernels.cross_entropy(logits, targets, loss, lse, rows, cols, ignore, smoothing));
 }
 
@@ -180,7 +180,7 @@ napi_value cross_entropy_grad(napi_env env, napi_callback_info info) {
   float smoothing = args.real();
   const float* logits = args.floats(rows * cols);
   const int32_t* targets = args.ints(rows);
-  const float* lse = args.floats(rows);
+  const float* lse = args.floats(2 * rows);
   const float* dloss = args.floats(rows);
   float* dlogits = args.floats(rows * cols);
   return args.result(args.ok() &&
@@ -301,7 +301,7 @@ void attention_arrays(Args& args, Attention& a) {
   Space scores{4, {a.batch, a.heads, a.q_len, a.kv_len}, {{a.bias_batch, a.bias_head, a.bias_row, a.bias_col}}};
   a.bias = args.floats_or_null(Args::extent(scores, 0));
   a.out = args.floats(head_extent(a.out_stride, a.batch, a.heads, a.q_len, a.head_dim));
-  a.lse = args.floats_or_null(a.batch * a.heads * a.q_len);
+  a.lse = args.floats_or_null(2 * a.batch * a.heads * a.q_len);
 }
 
 napi_value attention(napi_env env, napi_callback_info info) {

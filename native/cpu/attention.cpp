@@ -1,7 +1,7 @@
 // Flash attention (Dao et al., FlashAttention, 2022; Dao, FlashAttention-2, 2023): softmax(scale Q K^T + bias) V in tiles of
 // 64 queries by 64 keys with a running maximum and sum, so that no (T, S) matrix is ever stored; tiles, and parts of
 // tiles, that a causal mask or window hides are not computed. The backward pass recomputes the weights from the
-// log-sum-exp of each row. Scores are kept in units of log 2, because 2^x is cheaper than e^x.
+// maximum and sum of each row. Scores are kept in units of log 2, because 2^x is cheaper than e^x.
 //
 // Forward tasks are (batch, head, 64 queries); few queries against a long cache are cut along the keys instead, and the
 // parts are merged. Backward tasks are (batch, kv head), cut along the queries where those are few. The cuts depend on
@@ -16,23 +16,22 @@ namespace {
 
 using namespace attention;
 
-constexpr float ln_2 = 0x1.62e43p-1f;
 constexpr int64_t far = int64_t{1} << 40;  // a bound of a Band that hides nothing
 
 const float lane_index[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 
 // What a tile reads and writes on the way, in the thread's scratch memory.
 struct Workspace {
-  float *q_t, *dout_t;                       // (head_dim, 64) transposed queries, times scale / ln 2, and output gradients
-  float *weights, *grads;                    // (keys, queries) scores, then weights; their gradients
-  float *extra, *by_query;                   // bias or dropout factors by (key, query), and by (query, key)
-  float *max, *sum, *lse, *delta, *rescale;  // one for each query
+  float *q_t, *dout_t;                 // (head_dim, 64) transposed queries, times scale / ln 2, and output gradients
+  float *weights, *grads;              // (keys, queries) scores, then weights; their gradients
+  float *extra, *by_query;             // bias or dropout factors by (key, query), and by (query, key)
+  float *max, *sum, *delta, *rescale;  // one for each query; backward: of the forward pass, sum as its logarithm
 };
 
 Workspace workspace(int64_t head_dim) {
   constexpr int64_t square = tile * tile;
   float* p =
-      static_cast<float*>(thread_scratch(0, static_cast<size_t>(2 * tile * head_dim + 4 * square + 5 * tile) * sizeof(float)));
+      static_cast<float*>(thread_scratch(0, static_cast<size_t>(2 * tile * head_dim + 4 * square + 4 * tile) * sizeof(float)));
   Workspace w{};
   w.q_t = p, p += tile * head_dim;
   w.dout_t = p, p += tile * head_dim;
@@ -40,7 +39,7 @@ Workspace workspace(int64_t head_dim) {
   w.grads = p, p += square;
   w.extra = p, p += square;
   w.by_query = p, p += square;
-  w.max = p, w.sum = p + tile, w.lse = p + 2 * tile, w.delta = p + 3 * tile, w.rescale = p + 4 * tile;
+  w.max = p, w.sum = p + tile, w.delta = p + 2 * tile, w.rescale = p + 3 * tile;
   return w;
 }
 
@@ -92,6 +91,12 @@ template <class Body> void for_query_vectors(const Band& band, Body body) {
   for (int64_t i = 0; i < band.queries; i += width) body(i, band.keys_of(i, smaller(i + width, band.queries)));
 }
 
+// Times log2_e, a finite bias must stay finite: the least float32, a common padding mask, hides a key beside others that
+// are seen, but is no -infinity. The bound's product is exact, so that such scores are equal.
+constexpr float most_bias = 0x1p127f;
+inline float bounded(float x) { return std::isfinite(x) && std::abs(x) > most_bias ? std::copysign(most_bias, x) : x; }
+inline vf bounded(vf x) { return select(abs(x) == set(infinity), x, max(set(-most_bias), min(set(most_bias), x))); }
+
 void add_bias(const Attention& p, const QueryTile& t, int64_t key, const Band& band, const Workspace& w) {
   const float* bias = p.bias + t.b * p.bias_batch + t.h * p.bias_head + t.first * p.bias_row + key * p.bias_col;
   bool shared = p.bias_row == 0;  // by all queries
@@ -99,7 +104,7 @@ void add_bias(const Attention& p, const QueryTile& t, int64_t key, const Band& b
   for_query_vectors(band, [&](int64_t i, Range keys) {
     for (int64_t j = keys.begin; j < keys.end; j++) {
       vf value = shared ? set(bias[j * p.bias_col]) : load(w.extra + j * tile + i);
-      store(w.weights + j * tile + i, fma(value, set(log2_e), load(w.weights + j * tile + i)));
+      store(w.weights + j * tile + i, fma(bounded(value), set(log2_e), load(w.weights + j * tile + i)));
     }
   });
 }
@@ -242,9 +247,8 @@ void forward_single(const Attention& p, const QueryTile& t, Range keys, const Pa
         int64_t lanes = smaller(width, p.head_dim - d);
         even = fma(load(t.q + d, lanes), load(k + d, lanes), even);
       }
-      float score = sum(even + odd) * p.scale;
-      if (bias) score += bias[(key + j) * p.bias_col];
-      weights[j] = score * log2_e;
+      weights[j] = sum(even + odd) * (p.scale * log2_e);
+      if (bias) weights[j] += bounded(bias[(key + j) * p.bias_col]) * log2_e;
     }
     vf m = set(running_max);
     for (int64_t j = 0; j < n; j += width) {
@@ -281,18 +285,18 @@ float* out_rows(const Attention& p, const QueryTile& t) {
   return p.out + t.b * p.out_stride.batch + t.h * p.out_stride.head + t.first * p.out_stride.row;
 }
 
-// out /= total weight; a row that saw no key stays zero, with a log-sum-exp of -infinity.
+// out /= total weight; a row that saw no key is zero, with a log-sum-exp of -infinity.
 void finish(const Attention& p, const QueryTile& t, const float* max, const float* sum) {
   float scale[tile];
-  for_vectors(t.count, [&](int64_t i, auto part) {
-    vf total = load(sum + i, part);
-    store(scale + i, select(total == zero(), zero(), set(1) / total), part);
-    if (p.lse)
-      store(p.lse + (t.b * p.heads + t.h) * p.q_len + t.first + i, fma(load(max + i, part), set(ln_2), log(total)), part);
-  });
+  for_vectors(t.count, [&](int64_t i, auto part) { store(scale + i, set(1) / load(sum + i, part), part); });
+  if (p.lse) {
+    float* lse = p.lse + 2 * ((t.b * p.heads + t.h) * p.q_len + t.first);
+    for (int64_t i = 0; i < t.count; i++) lse[2 * i] = max[i], lse[2 * i + 1] = std::log2(sum[i]);
+  }
   float* out = out_rows(p, t);
   for (int64_t i = 0; i < t.count; i++, out += p.out_stride.row) {
-    for_vectors(p.head_dim, [&](int64_t d, auto part) { store(out + d, load(out + d, part) * set(scale[i]), part); });
+    if (sum[i] == 0) clear_rows(out, 0, 1, p.head_dim);  // a panel's other queries may have left 0 * NaN here
+    else for_vectors(p.head_dim, [&](int64_t d, auto part) { store(out + d, load(out + d, part) * set(scale[i]), part); });
   }
 }
 
@@ -393,9 +397,9 @@ struct KeyGrads {
 // weights: scores -> P; grads: dP -> dS
 void tile_gradients(const Band& band, bool dropout, const Workspace& w) {
   for_query_vectors(band, [&](int64_t i, Range keys) {
-    vf lse = load(w.lse + i), delta = load(w.delta + i);
+    vf top = load(w.max + i), log_sum = load(w.sum + i), delta = load(w.delta + i);
     for (int64_t j = keys.begin * tile + i; j < keys.end * tile; j += tile) {
-      vf weight = exp2_nonpositive(load(w.weights + j) - lse), grad = load(w.grads + j);
+      vf weight = exp2_nonpositive(load(w.weights + j) - top - log_sum), grad = load(w.grads + j);
       if (dropout) {
         vf factor = load(w.extra + j);
         grad = grad * factor;
@@ -422,8 +426,9 @@ void backward_queries(const AttentionGrad& g, const QueryTile& t, const KeyGrads
   pack_queries(p, t, w.q_t);
   gemm::pack_panel(dout, g.dout_stride.row, 1, t.count, p.head_dim, w.dout_t, tile);
   for (int64_t i = 0; i < tile; i++) {
-    float lse = i < t.count ? p.lse[first_row + i] : -infinity;
-    w.lse[i] = lse == -infinity ? infinity : lse * log2_e;  // weights of 0 where nothing was seen
+    bool seen = i < t.count && p.lse[2 * (first_row + i)] != -infinity;
+    w.max[i] = seen ? p.lse[2 * (first_row + i)] : 0;
+    w.sum[i] = seen ? p.lse[2 * (first_row + i) + 1] : infinity;  // weights of 0 where nothing was seen
     w.delta[i] = 0;
     if (i >= t.count) continue;
     vf delta = zero();

@@ -81,7 +81,7 @@ template <UnaryOp op, class V> inline auto apply(V x, [[maybe_unused]] V a, [[ma
   else if constexpr (op == Op::abs) return abs(x);
   else if constexpr (op == Op::square) return x * x;
   else if constexpr (op == Op::relu) return max(constant<V>(0), x);  // NaN passes: max gives its second argument
-  else if constexpr (op == Op::clamp) return min(b, max(a, x));
+  else if constexpr (op == Op::clamp) return minimum(b, maximum(a, x));
   else if constexpr (op == Op::floor) return floor(x);
   else if constexpr (op == Op::ceil) return ceil(x);
   else if constexpr (op == Op::round) return round(x);
@@ -129,7 +129,7 @@ template <BinaryOp op, class V> inline auto apply(V a, V b) {
   else if constexpr (op == Op::le) return a <= b;
   else if constexpr (op == Op::gt) return b < a;
   else if constexpr (op == Op::ge) return b <= a;
-  else if constexpr (op == Op::relu_grad) return select(constant<V>(0) < a, b, constant<V>(0));
+  else if constexpr (op == Op::relu_grad) return select(a <= constant<V>(0), constant<V>(0), b);  // NaN passes
   else if constexpr (!is_real<V>) {
     if constexpr (op == Op::logical_and) return a.v != 0 && b.v != 0;
     else if constexpr (op == Op::logical_or) return a.v != 0 || b.v != 0;

@@ -1,8 +1,8 @@
 // Softmax, log-softmax and cross-entropy over the last dimension. Log-softmax and cross-entropy read a row once from
 // memory: a running maximum and a sum of exponentials relative to it, block by block, each block read twice while it is
 // in the first-level cache (Milakov and Gimelshein, Online normalizer calculation for softmax, 2018); softmax keeps the
-// exponentials in its output instead. Cross-entropy stores only the log-sum-exp of each row; its gradient is one pass,
-// which may overwrite the logits.
+// exponentials in its output instead. Cross-entropy stores only two numbers of each row; its gradient is one pass, which
+// may overwrite the logits.
 // Rows are independent, so threads take whole rows. As in PyTorch, a row of -infinity gives NaN, and so does a NaN.
 
 #include "../kernels.h"
@@ -122,7 +122,7 @@ bool cross_entropy(const float* logits, const int32_t* targets, float* loss, flo
     for (int64_t r = begin; r < end; r++) {
       const float* x = logits + r * cols;
       RowStats stats = row_stats(x, cols, smoothing != 0);
-      lse[r] = stats.max + stats.log_sum;
+      lse[2 * r] = stats.max, lse[2 * r + 1] = stats.log_sum;
       if (targets[r] == ignore_index) {
         loss[r] = 0;
         continue;
@@ -150,9 +150,12 @@ bool cross_entropy_grad(const float* logits, const int32_t* targets, const float
         std::memset(dx, 0, static_cast<size_t>(cols) * sizeof(float));
         continue;
       }
-      vf m = set(lse[r]), g = set(dloss[r]), uniform = set(smoothing / static_cast<float>(cols) * dloss[r]);
-      for_vectors(cols,
-                  [&](int64_t i, auto part) { store(dx + i, exp_nonpositive(load(x + i, part) - m) * g - uniform, part); });
+      // As in the loss, the maximum is taken off first.
+      vf m = set(lse[2 * r]), log_sum = set(lse[2 * r + 1]);
+      vf g = set(dloss[r]), uniform = set(smoothing / static_cast<float>(cols) * dloss[r]);
+      for_vectors(cols, [&](int64_t i, auto part) {
+        store(dx + i, exp_nonpositive(load(x + i, part) - m - log_sum) * g - uniform, part);
+      });
       dx[targets[r]] -= (1 - smoothing) * dloss[r];
     }
   });

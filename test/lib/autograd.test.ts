@@ -7,6 +7,7 @@ import {
   DTypeError,
   enableGrad,
   isGradEnabled,
+  linear,
   matmul,
   memory,
   noGrad,
@@ -19,6 +20,7 @@ import {
   tensor,
   zeros,
 } from '../../lib/index.js';
+import { defineOp } from '../../lib/op.js';
 
 const leaf = (data: Parameters<typeof tensor>[0]): Tensor => tensor(data, { requiresGrad: true });
 
@@ -125,6 +127,23 @@ describe('backward', () => {
       expect(x.grad!.dtype).toBe(dtype);
       expect(Array.from(x.grad!.toFloat64Array())).toEqual([4, 5]);
     }
+  });
+
+  it('keeps the dtype of a bias beside other types', () => {
+    for (const dtype of ['float16', 'bfloat16', 'float64'] as const) {
+      const b = ones([2], { requiresGrad: true });
+      const y = linear(ones([3, 2], { dtype }), ones([2, 2], { dtype }), b);
+      expect(y).toMatchObject({ dtype });
+      expect(y.toArray()).toEqual([[3, 3], [3, 3], [3, 3]]); // prettier-ignore
+      y.sum().backward();
+      expect(b.grad).toMatchObject({ dtype: 'float32' });
+      expect(b.grad!.toArray()).toEqual([3, 3]);
+    }
+    const wide = ones([2], { dtype: 'float64', requiresGrad: true });
+    const y = linear(ones([1, 2]), ones([2, 2]), wide);
+    expect(y.dtype).toBe('float32');
+    y.sum().backward();
+    expect(wide.grad!.toArray()).toEqual([1, 1]);
   });
 
   it('leaves tensors without a gradient alone', () => {
@@ -314,6 +333,29 @@ describe('misuse', () => {
       () => (leaf([1]).mul(2).requiresGrad = false),
       Error,
       'requiresGrad: only leaf tensors can change it, this one was made by mul; use detach()',
+    );
+  });
+});
+
+describe('a rule', () => {
+  const ruled = (rule: (grad: Tensor) => Tensor): (() => void) => {
+    const op = defineOp<[Tensor]>({
+      name: 'ruled',
+      shape: ([x]) => ({ shape: x.shape, dtype: x.dtype }),
+      forward: (out) => out.fill_(1).size > 0,
+      backward: (grad) => [rule(grad)],
+    });
+    return () =>
+      op([leaf([1, 2])], undefined)
+        .sum()
+        .backward();
+  };
+
+  it('must give gradients like its inputs', () => {
+    expect(ruled((grad) => grad)).not.toThrow();
+    expect(ruled((grad) => grad.sum())).toThrow('ruled: the rule gave input 0 a gradient of [], it is [2]');
+    expect(ruled((grad) => grad.to('float64'))).toThrow(
+      'ruled: the rule gave input 0 a gradient of float64, it is float32',
     );
   });
 });

@@ -67,6 +67,9 @@ describe('constants and counting', () => {
     expect(ts.arange(3, { dtype: 'float64' }).dtype).toBe('float64');
     expect(ts.arange(3, undefined, undefined, { dtype: 'float32' }).dtype).toBe('float32');
     expect(ts.arange(0).shape).toEqual([0]);
+    expect(ts.arange(3e9, 3e9 + 2, 1, { dtype: 'float64' }).toArray()).toEqual([3e9, 3e9 + 1]);
+    expect(ts.arange(0, 2, 0.5, { dtype: 'float16' }).toArray()).toEqual([0, 0.5, 1, 1.5]);
+    expect(ts.arange(2 ** 31 - 2, 2 ** 31).toArray()).toEqual([2 ** 31 - 2, 2 ** 31 - 1]);
   });
 });
 
@@ -119,6 +122,23 @@ describe('writing in place', () => {
     }
   });
 
+  it('adds to bool by or', () => {
+    const x = tensor([true, false, true, false]);
+    expect(x.add_(tensor([true, true, false, false])).toArray()).toEqual([1, 1, 1, 0]);
+  });
+
+  it('takes what is empty', () => {
+    const x = ts.zeros([3, 0]);
+    expect(x.zero_()).toBe(x);
+    expect(
+      x
+        .add_(ts.ones([3, 0]))
+        .copy_(tensor(1))
+        .fill_(2).shape,
+    ).toEqual([3, 0]);
+    expect(ts.zeros([3, 1]).expand([3, 4]).slice(0, 0, 0).zero_().size).toBe(0);
+  });
+
   it('takes its own memory as the source', () => {
     const x = tensor([[1, 2], [3, 4]]); // prettier-ignore
     x.copy_(x.transpose(0, 1));
@@ -151,6 +171,20 @@ describe('dtypes that meet', () => {
     expect(of('bool').add(1)).toMatchObject({ dtype: 'int32' });
   });
 
+  it('compare with numbers that they do not hold', () => {
+    const u = tensor([0, 255, 1], { dtype: 'uint8' });
+    expect(u.eq(-1).toArray()).toEqual([0, 0, 0]);
+    expect(u.lt(300).toArray()).toEqual([1, 1, 1]);
+    expect(u.ne(256).toArray()).toEqual([1, 1, 1]);
+    expect(u.gt(-1).toArray()).toEqual([1, 1, 1]);
+    const i = tensor([2 ** 31 - 1, -(2 ** 31)], { dtype: 'int32' });
+    expect(i.lt(3e9).toArray()).toEqual([1, 1]);
+    expect(ts.ge(2 ** 31, i).toArray()).toEqual([1, 1]);
+    expect(i.eq(2 ** 31 - 1).toArray()).toEqual([1, 0]);
+    expect(tensor([true, false]).lt(3e9).toArray()).toEqual([1, 1]);
+    expect(tensor([3], { dtype: 'int32' }).div(3e9).item()).toBeCloseTo(1e-9, 15);
+  });
+
   it('divide truly, and keep whole powers whole', () => {
     const x = tensor([7, -7], { dtype: 'int32' });
     expect(x.div(2)).toMatchObject({ dtype: 'float32' });
@@ -178,6 +212,8 @@ describe('numbers that are none', () => {
     expect(list(odd.sigmoid())).toEqual([NaN, 1, 0, 0.5, 0.5, expect.closeTo(0.731058)]);
     expect(list(odd.tanh())).toEqual([NaN, 1, -1, 0, -0, expect.closeTo(0.761594)]);
     expect(list(odd.clamp(-1, 0.5))).toEqual([NaN, 0.5, -1, 0, expect.closeTo(0), 0.5]);
+    expect(list(tensor([0, 2]).clamp(NaN, 1))).toEqual([NaN, NaN]);
+    expect(list(tensor([0, 2], { dtype: 'float64' }).clamp(0, NaN))).toEqual([NaN, NaN]);
     expect(list(odd.reciprocal())).toEqual([NaN, 0, -0, Infinity, -Infinity, 1]);
     expect(list(odd.isNaN())).toEqual([1, 0, 0, 0, 0, 0]);
     expect(list(ts.maximum(odd, 0.5))[0]).toBeNaN();
@@ -208,6 +244,14 @@ describe('numbers that are none', () => {
   });
 });
 
+describe('half types', () => {
+  it('have the deviations of PyTorch, whose squares would not fit', () => {
+    expect(tensor([300, -300, 300, -300], { dtype: 'float16' }).std().item()).toBe(346.5);
+    expect(tensor([1000, 1001, 1002, 1003], { dtype: 'bfloat16' }).std().item()).toBe(2);
+    expect(tensor([1000, 1001, 1002, 1003], { dtype: 'bfloat16' }).variance().item()).toBe(4);
+  });
+});
+
 describe('gradients at special places', () => {
   const gradient = (f: (x: Tensor) => Tensor, at: number[]): number[] => {
     const x = tensor(at, { requiresGrad: true });
@@ -216,7 +260,14 @@ describe('gradients at special places', () => {
   };
 
   it('are those of PyTorch', () => {
-    expect(gradient(ts.relu, [-1, 0, 1])).toEqual([0, 0, 1]);
+    expect(gradient(ts.relu, [-1, 0, 1, NaN])).toEqual([0, 0, 1, 1]);
+    expect(gradient((x) => x.clamp(NaN, 1), [0, 2])).toEqual([0, 0]);
+    expect(gradient((x) => x.reshape([2, 2]).std(1), [1, 1, 1, 2])).toEqual([
+      0,
+      0,
+      -Math.fround(Math.SQRT1_2),
+      Math.fround(Math.SQRT1_2),
+    ]);
     expect(gradient(ts.abs, [-1, 0, 1])).toEqual([-1, 0, 1]);
     expect(gradient((x) => x.clamp(-1, 1), [-2, -1, 0, 1, 2])).toEqual([0, 1, 1, 1, 0]);
     expect(gradient((x) => ts.maximum(x, 1), [0, 1, 2])).toEqual([0, 0.5, 1]);

@@ -4,10 +4,12 @@ import {
   ArgumentError,
   DisposedError,
   emptyPool,
+  full,
   memory,
   randn,
   resetPeakMemory,
   scope,
+  softmax,
   tensor,
   type Tensor,
   zeros,
@@ -134,6 +136,16 @@ describe('scope', () => {
     expect(row.toArray()).toEqual([3, 4]);
   });
 
+  it('keeps what is returned at any depth, once, also in objects without a prototype', () => {
+    const made = scope(() => {
+      const list: { item: Tensor; next?: unknown } = { item: tensor([1]) };
+      list.next = list;
+      const bare = Object.assign(Object.create(null), { list }) as { list: typeof list };
+      return [[[[[[bare]]]]]];
+    });
+    expect(made[0][0][0][0][0][0].list.item.item()).toBe(1);
+  });
+
   it('must be synchronous', () => {
     expect(() => scope(() => Promise.resolve(1))).toThrow(ArgumentError);
     expect(() => scope(() => Promise.resolve(1))).toThrow('scope: the body must be synchronous');
@@ -177,5 +189,32 @@ describe('dispose', () => {
     const y = tensor([7, 8, 9]);
     expect(() => x.toArray()).toThrow(DisposedError);
     expect(y.toArray()).toEqual([7, 8, 9]);
+  });
+});
+
+describe('data', () => {
+  it('outlives a tensor that nobody disposed', () => {
+    const view = (() => softmax(tensor([1, 1, 1, 1])).data)();
+    const rows = Array.from({ length: 2000 }, (_, i) => full([256], i).data);
+    memory(); // collects what only `data` was read of
+    for (let i = 0; i < 2100; i++) full([256], -1);
+    full([4], 9);
+    emptyPool();
+    expect(Array.from(view)).toEqual([0.25, 0.25, 0.25, 0.25]);
+    expect(rows.every((row, i) => row[0] === i && row[255] === i)).toBe(true);
+  });
+
+  it('is not taken away by a message', () => {
+    const x = full([1000], 3);
+    const { port1 } = new MessageChannel();
+    try {
+      port1.postMessage(x.data, [x.data.buffer as ArrayBuffer]); // refused, or copied, by the version of Node
+    } catch (error) {
+      expect((error as Error).name).toBe('DataCloneError');
+    }
+    port1.close();
+    expect(x.sum().item()).toBe(3000);
+    x.dispose();
+    expect(zeros([1000]).sum().item()).toBe(0);
   });
 });

@@ -363,6 +363,11 @@ const movement: OpCase[] = [
   { name: 'triu', inputs: [float(cube)], run: (x) => ts.triu(x, -1) },
   { name: 'roll', inputs: [float(cube)], run: (x) => ts.roll(x, -2, 1) },
   { name: 'repeatInterleave', inputs: [float(cube)], run: (x) => ts.repeatInterleave(x, 3, 1) },
+  {
+    name: 'repeatInterleave of eight dimensions',
+    inputs: [float([2, 1, 3, 1, 2, 1, 2, 2])],
+    run: (x) => ts.repeatInterleave(x, 2, 2),
+  },
   { name: 'indexSelect', inputs: [float([5, 3, 4]), ids([7], 3)], run: (x, i) => ts.indexSelect(x, 1, i) },
   {
     name: 'embedding',
@@ -485,6 +490,11 @@ const layers: OpCase[] = [
     run: (q, k, v, mask) => ts.scaledDotProductAttention(q, k, v, { mask }),
     value: 16,
     gradient: 64,
+  },
+  {
+    name: 'attention without keys',
+    inputs: [heads(2, 3), heads(2, 0), heads(2, 0), float([3, 0])],
+    run: (q, k, v, mask) => ts.scaledDotProductAttention(q, k, v, { causal: true, mask }),
   },
   {
     name: 'attention, dropout',

@@ -4,14 +4,18 @@ import { describe, expect, it } from 'vitest';
 
 import {
   backward,
+  crossEntropy,
   getThreads,
   memory,
   mul,
   nativeInfo,
+  scaledDotProductAttention,
   scope,
   setThreads,
   sum,
+  tensor,
   to,
+  type CrossEntropyOptions,
   type DType,
   type Tensor,
 } from '../../lib/index.js';
@@ -213,4 +217,97 @@ describe('conversions', () => {
     scope(() => to(fromNumbers(values, [values.length], 'float64'), 'bfloat16').toArray());
     expect(memory().liveBytes).toBeLessThanOrEqual(before);
   });
+});
+
+describe('crossEntropy at its limits, as PyTorch has it', () => {
+  const target = (...ids: number[]): Tensor => tensor(ids, { dtype: 'int32' });
+  const paths = (['float32', 'float64'] as const).flatMap((dtype) =>
+    [null, tensor([1, 2, 3], { dtype: 'float64' })].map((weight) => ({ dtype, weight })),
+  );
+  const run = (rows: number[][], targets: Tensor, options: CrossEntropyOptions, dtype: DType = 'float32') => {
+    const logits = tensor(rows, { dtype, requiresGrad: true });
+    const loss = crossEntropy(logits, targets, options);
+    expect(loss.dtype).toBe(dtype);
+    loss.backward();
+    return { loss: loss.item(), gradient: Array.from(logits.grad!.toFloat64Array()) };
+  };
+  const near = (values: number[]): number[] => values.map((v) => expect.closeTo(v, 6) as number);
+
+  it.each(paths)(
+    'with logits of -Infinity, and ignored rows: $dtype, weight $weight',
+    ({ dtype, weight }) => {
+      const one = run([[1, 2, -Infinity]], target(0), { weight }, dtype);
+      expect(one.loss).toBeCloseTo(1.31326169, 6);
+      expect(one.gradient).toEqual(near([-0.7310586, 0.7310586, 0]));
+      const two = run([[-Infinity, 2, 1], [0, 1, 2]], target(-100, 1), { weight }, dtype); // prettier-ignore
+      expect(two.loss).toBeCloseTo(1.40760596, 6);
+      expect(two.gradient).toEqual(near([0, 0, 0, 0.09003057, -0.75527153, 0.66524096]));
+      const none = run([[0, 2, 1]], target(-100), { weight }, dtype);
+      expect(none.loss).toBeNaN();
+      expect(none.gradient.map(Math.abs)).toEqual([0, 0, 0]);
+    },
+  );
+
+  it('with large logits', () => {
+    const rows = [[1e6, 1e6 + 1, 1e6 - 1]];
+    expect(run(rows, target(0), {}).gradient).toEqual(near([-0.7552715, 0.665241, 0.0900306]));
+    expect(run(rows, target(0), { labelSmoothing: 0.1 }).gradient).toEqual(
+      near([-0.6886048, 0.6319076, 0.0566972]),
+    );
+  });
+});
+
+describe('attention at its limits', () => {
+  const least = { float32: -3.4028234663852886e38, float64: -Number.MAX_VALUE };
+  const shaped = (values: ArrayLike<number>, rows: number, dtype: DType): Tensor => {
+    const x = fromNumbers(values, [1, 1, rows, values.length / rows], dtype);
+    x.requiresGrad = true;
+    return x;
+  };
+  const grad = (x: Tensor): number[] => Array.from(x.grad!.toFloat64Array());
+
+  it.each(['float32', 'float64'] as const)('tells a finite mask from none: %s', (dtype) => {
+    const v = shaped([1, 2, 3, 4, 5, 6, 7, 9], 2, dtype);
+    const q = shaped([0, 1, 2, 3, 4, 5, 6, 7].map((i) => i / 8), 2, dtype); // prettier-ignore
+    const k = shaped([0, 1, 2, 3, 4, 5, 6, 7].map((i) => i / 4 - 1), 2, dtype); // prettier-ignore
+    const away = least[dtype];
+    const all = fromNumbers([away, away, away, away], [2, 2], dtype);
+    const y = scaledDotProductAttention(q, k, v, { mask: all });
+    expect(Array.from(y.toFloat64Array())).toEqual([3, 4, 5, 6.5, 3, 4, 5, 6.5]);
+    backward(sum(mul(y, fromNumbers([0, 1, 2, 3, 4, 5, 6, 7], y.shape, dtype))));
+    // of PyTorch's plain form; its fused one computes weights of 1 in the backward pass
+    const near = { rtol: 1e-6, atol: 1e-6 };
+    expectClose(grad(v), [2, 3, 4, 5, 2, 3, 4, 5], near, 'dv');
+    expectClose(grad(q), [3.375, 3.375, 3.375, 3.375, 11.875, 11.875, 11.875, 11.875], near, 'dq');
+    const dk = [5.9375, 7.84375, 9.75, 11.65625];
+    expectClose(grad(k), [...dk.map((x) => -x), ...dk], near, 'dk');
+    const one = scaledDotProductAttention(q.slice(2, 0, 1), k, v, { mask: all.slice(0, 0, 1) });
+    expect(Array.from(one.toFloat64Array())).toEqual([3, 4, 5, 6.5]);
+    for (const rest of [away, away / 2, -Infinity]) {
+      const other = fromNumbers([0, rest, rest, -5], [2, 2], dtype);
+      const picked = scaledDotProductAttention(q, k, v, { mask: other });
+      expect(Array.from(picked.toFloat64Array())).toEqual([1, 2, 3, 4, 5, 6, 7, 9]);
+    }
+  });
+
+  it('has weights that add up to one for large scores, backward too', () => {
+    const q = shaped([1000, 1000, 1000, 1000], 2, 'float32');
+    const [k, v] = [shaped([1000, 1000, 1000, 1000.001], 2, 'float32'), shaped([1, 2, 3, 4], 2, 'float32')];
+    backward(sum(scaledDotProductAttention(q, k, v, { scale: 1 })));
+    const [a, b, c, d] = grad(v);
+    expect([a + c, b + d]).toEqual([expect.closeTo(2, 5), expect.closeTo(2, 5)]); // of two queries
+  });
+
+  it.each(['float32', 'float64'] as const)(
+    'gives zeros where no key is seen, whatever V holds: %s',
+    (dtype) => {
+      const [queries, keys] = [16, 2];
+      const ones = (rows: number): Tensor => shaped(new Float64Array(rows * 4).fill(1), rows, dtype);
+      const v = shaped(new Float64Array(keys * 4).fill(NaN), keys, dtype);
+      const y = scaledDotProductAttention(ones(queries), ones(keys), v, { causal: true });
+      const blind = queries - keys;
+      expect(Array.from(y.slice(2, 0, blind).toFloat64Array())).toEqual(Array(4 * blind).fill(0));
+      expect(y.slice(2, blind).isNaN().sum().item()).toBe(4 * keys);
+    },
+  );
 });

@@ -356,6 +356,27 @@ describe('saveSafetensors', () => {
     expect(readdirSync(folder)).toEqual([]);
   });
 
+  it('refuses notes that no reader takes, and what is no tensor', () => {
+    const path = join(folder, 'x');
+    saveSafetensors(path, { x: tensor([1]) });
+    const bytes = readFileSync(path);
+    const text = 'saveSafetensors: metadata must be well-formed strings, got ';
+    const save = (notes: object): void => saveSafetensors(path, { x: tensor([1]) }, notes as never);
+    for (const [notes, given] of [
+      [{ step: 3 }, '"step": 3'],
+      [{ note: undefined }, '"note": undefined'],
+      [{ a: '\ud800' }, '"a": "\\ud800"'],
+      [{ '\udc00': 'a' }, '"\\udc00": "a"'],
+    ] as const) {
+      expect(() => save(notes)).toThrow(ArgumentError);
+      expect(() => save(notes)).toThrow(text + given);
+    }
+    expect(() => saveSafetensors(path, { x: [1] as never })).toThrow(
+      'saveSafetensors: needs a tensor, got an array; make one with tensor(...)',
+    );
+    expect(readFileSync(path)).toEqual(bytes);
+  });
+
   it('keeps the earlier file when the disk is full', (context) => {
     const disk = join(folder, 'disk');
     mkdirSync(disk);
