@@ -144,6 +144,21 @@ export class TapeNode implements GradNode {
     return !this.#retained && saved.storage.users === 1 && saved.storage.pooled;
   }
 
+  /**
+   * A saved tensor as the rule's own, to change and to return: itself where it may be overwritten (it is then no longer
+   * saved), else a copy.
+   */
+  take(i: number): Tensor {
+    const saved = this.saved[i]!;
+    if (this.mayOverwrite(saved)) {
+      this.#saved[i] = null;
+      return released(saved);
+    }
+    const own = Tensor.empty(saved.shape, saved.dtype, saved.origin);
+    kernels.copy(saved, own);
+    return own;
+  }
+
   /** Runs the rule on the gradient that has arrived and sends its results on. */
   run(retainGraph: boolean): void {
     const grad = this.grad;

@@ -67,6 +67,14 @@ function putOffsets(...operands: (Operand | null)[]): void {
 
 const memory = (operand: Operand | null): TypedArray | null => (operand === null ? null : operand.memory);
 
+let listBlock = new Float64Array(1024);
+
+/** The numbers of a call on any number of tensors: a block of its own, which grows. */
+function listNumbers(count: number): Float64Array {
+  if (listBlock.length < count) listBlock = new Float64Array(2 * count);
+  return listBlock;
+}
+
 /** y = f(x), both contiguous. `a` and `b` are the op's constants (native/kernels.h). */
 export function unary(op: UnaryOp, x: Operand, y: Operand, a = 0, b = 0): boolean {
   n = 0;
@@ -181,13 +189,19 @@ export function cumsum(
   return native.cumsum(x.memory, out.memory);
 }
 
-/** The sum of squares of a contiguous tensor, in double precision; -1 when its dtype is not served. */
-export function sumSquares(x: Operand): number {
-  n = 0;
-  put(dtypes[x.dtype].id);
-  put(x.size);
-  put(x.offset);
-  return native.sumSquares(x.memory);
+/** The sum of squares of contiguous tensors together, in double precision; -1 when a dtype is not served. */
+export function sumSquares(tensors: readonly Operand[]): number {
+  const numbers = listNumbers(1 + 3 * tensors.length);
+  const arrays: TypedArray[] = [];
+  let i = 0;
+  numbers[i++] = tensors.length;
+  for (const tensor of tensors) {
+    numbers[i++] = dtypes[tensor.dtype].id;
+    numbers[i++] = tensor.size;
+    numbers[i++] = tensor.offset;
+    arrays.push(tensor.memory);
+  }
+  return native.sumSquares(numbers, ...arrays);
 }
 
 /** Sizes of an indexing kernel: x is (outer, size, inner), `count` rows are picked. */
@@ -569,29 +583,47 @@ export function dropout(x: Operand, y: Operand, probability: number, seed: numbe
   return native.dropout(x.memory, y.memory);
 }
 
-/** One AdamW update; see `struct AdamW` in native/kernels.h. */
-export interface AdamWStep {
+/** What an AdamW update needs of one parameter; see `struct AdamWTensor` in native/kernels.h. */
+export interface AdamWTensor {
+  readonly parameter: Operand;
+  readonly grad: Operand;
+  readonly m: Operand;
+  readonly v: Operand;
   readonly lr: number;
-  readonly beta1: number;
-  readonly beta2: number;
-  readonly eps: number;
   readonly weightDecay: number;
   readonly biasCorrection1: number;
   readonly biasCorrection2: number;
+}
+
+/** Settings of an AdamW update of all parameters; see `struct AdamW` in native/kernels.h. */
+export interface AdamWSettings {
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly eps: number;
   readonly gradScale: number;
 }
 
-export function adamw(parameter: Operand, grad: Operand, m: Operand, v: Operand, step: AdamWStep): boolean {
-  n = 0;
-  put(parameter.size);
-  put(step.lr);
-  put(step.beta1);
-  put(step.beta2);
-  put(step.eps);
-  put(step.weightDecay);
-  put(step.biasCorrection1);
-  put(step.biasCorrection2);
-  put(step.gradScale);
-  putOffsets(parameter, grad, m, v);
-  return native.adamw(parameter.memory, grad.memory, m.memory, v.memory);
+export function adamw(tensors: readonly AdamWTensor[], settings: AdamWSettings): boolean {
+  const numbers = listNumbers(5 + 9 * tensors.length);
+  const arrays: TypedArray[] = [];
+  let i = 0;
+  numbers[i++] = settings.beta1;
+  numbers[i++] = settings.beta2;
+  numbers[i++] = settings.eps;
+  numbers[i++] = settings.gradScale;
+  numbers[i++] = tensors.length;
+  for (const tensor of tensors) {
+    const { parameter, grad, m, v } = tensor;
+    numbers[i++] = parameter.size;
+    numbers[i++] = tensor.lr;
+    numbers[i++] = tensor.weightDecay;
+    numbers[i++] = tensor.biasCorrection1;
+    numbers[i++] = tensor.biasCorrection2;
+    numbers[i++] = parameter.offset;
+    numbers[i++] = grad.offset;
+    numbers[i++] = m.offset;
+    numbers[i++] = v.offset;
+    arrays.push(parameter.memory, grad.memory, m.memory, v.memory);
+  }
+  return native.adamw(numbers, ...arrays);
 }

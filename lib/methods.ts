@@ -22,7 +22,7 @@ import {
 import * as elementwise from './ops/elementwise.js';
 import * as inPlace from './ops/in-place.js';
 import { gather, indexSelect, scatterAdd } from './ops/indexing.js';
-import { crossEntropy } from './ops/loss.js';
+import { crossEntropy, linearCrossEntropy } from './ops/loss.js';
 import { linear, matmul } from './ops/matmul.js';
 import * as movement from './ops/movement.js';
 import { layerNorm, rmsNorm } from './ops/norm.js';
@@ -62,7 +62,7 @@ const methods = {
   // in place
   add_, copy_, fill_, zero_,
   // products, norms, softmax, losses
-  crossEntropy, layerNorm, linear, logSoftmax, matmul, rmsNorm, scaledDotProductAttention, softmax,
+  crossEntropy, layerNorm, linear, linearCrossEntropy, logSoftmax, matmul, rmsNorm, scaledDotProductAttention, softmax,
 };
 
 const statics = { arange, eye, full, ones, onesLike, rand, randint, randn, tensor, zeros, zerosLike };

@@ -30,8 +30,7 @@ type KernelName =
   | 'attentionGrad'
   | 'randomUniform'
   | 'randomNormal'
-  | 'dropout'
-  | 'adamw';
+  | 'dropout';
 
 /** What the native half says of itself. */
 export interface NativeInfo {
@@ -53,7 +52,9 @@ export interface NativeInfo {
 export type NativeAddon = Record<KernelName, Kernel> & {
   /** The block through which a kernel gets its numbers. */
   readonly params: Float64Array;
-  sumSquares(x: TypedArray): number;
+  /** Kernels on any number of tensors, with an array of their own for the numbers. */
+  sumSquares(numbers: Float64Array, ...arrays: TypedArray[]): number;
+  adamw(numbers: Float64Array, ...arrays: TypedArray[]): boolean;
   findBadId(ids: TypedArray): number;
   /** Offset of the first 64-byte aligned byte; asks the system for huge pages. */
   prepare(buffer: ArrayBuffer): number;

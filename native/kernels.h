@@ -139,10 +139,26 @@ struct AttentionGrad {
   float* dbias;  // (batch, heads, q_len, kv_len) contiguous, overwritten, or null
 };
 
+// One of several arrays that a kernel works on at once.
+struct Numbers {
+  DType type;
+  const void* x;
+  int64_t n;
+};
+
 struct AdamW {
-  double lr, beta1, beta2, eps, weight_decay;  // double, because 1 - beta2 loses five digits in float32
-  double bias_correction1, bias_correction2;   // 1 - beta^step
-  double grad_scale;                           // every gradient is multiplied by it first (clipping)
+  double beta1, beta2, eps;  // double, because 1 - beta2 loses five digits in float32
+  double grad_scale;         // every gradient is multiplied by it first (clipping)
+};
+
+// A parameter with its gradient, moments and own settings.
+struct AdamWTensor {
+  float* parameter;
+  const float* grad;
+  float *m, *v;
+  int64_t n;
+  double lr, weight_decay;
+  double bias_correction1, bias_correction2;  // 1 - beta^step
 };
 
 struct KernelTable {
@@ -158,7 +174,8 @@ struct KernelTable {
   // ---- reductions and scans along the middle dimension (cpu/reduce.cpp)
   bool (*reduce)(ReduceOp, DType, const void* x, void* out, int64_t outer, int64_t n, int64_t inner);
   bool (*cumsum)(DType, const void* x, void* out, int64_t outer, int64_t n, int64_t inner, bool reverse);
-  bool (*sum_squares)(DType, const void* x, int64_t n, double* out);
+  // Over all arrays in one parallel region: each is summed by itself, the sums are added in the order of the arrays.
+  bool (*sum_squares)(const Numbers* arrays, int64_t count, double* out);
 
   // ---- rows by ids (cpu/index.cpp). Ids are int32 and already checked. x: (outer, size, inner)
   bool (*index_select)(DType, const void* x, const int32_t* ids, void* out, int64_t outer, int64_t size, int64_t inner,
@@ -209,8 +226,9 @@ struct KernelTable {
   // y = x / (1 - p) where the random number is >= p, else 0. Its own gradient, with dy for x.
   bool (*dropout)(const float* x, float* y, int64_t n, float p, uint64_t seed, uint64_t offset);
 
-  // ---- optimizer (cpu/optimizer.cpp): the whole update in one pass over parameter, gradient and both moments
-  bool (*adamw)(float* parameter, const float* grad, float* m, float* v, int64_t n, const AdamW&);
+  // ---- optimizer (cpu/optimizer.cpp): the whole update of all parameters, in one parallel region and one pass over
+  // each parameter, its gradient and both moments
+  bool (*adamw)(const AdamWTensor* tensors, int64_t count, const AdamW&);
 };
 
 // The table in use. Filled once at load by the best instruction set (runtime/dispatch.cpp), then by optional backends.

@@ -3,9 +3,9 @@
  * from the same weights on both sides, so that the losses of the first three steps must agree.
  */
 
-import { backward, crossEntropy, scope, tensor } from '../../lib/index.js';
+import { backward, scope, tensor } from '../../lib/index.js';
 import { GPT } from '../../src/models/index.js';
-import { AdamW, clipScale, decayGroups, gradNorm } from '../../src/training/index.js';
+import { AdamW, clipScale, decayGroups, gradNorm, nextTokenLoss } from '../../src/training/index.js';
 import { median, readTask, report, secondsOf, tokenIds } from '../measure.js';
 import { stepFlops, type Preset } from './presets.js';
 
@@ -18,10 +18,10 @@ const ids = tokenIds(B * T + 1, model.config.vocab_size);
 const inputs = tensor(ids.subarray(0, B * T), { dtype: 'int32', shape: [B, T] });
 const targets = tensor(ids.subarray(1), { dtype: 'int32', shape: [B, T] });
 
-/** As src/training/trainer.ts does it; the inner scope lets backward write the logits' gradient over them. */
+/** As src/training/trainer.ts does it. */
 function step(): number {
   return scope(() => {
-    const loss = scope(() => crossEntropy(model.forward(inputs), targets));
+    const loss = nextTokenLoss(model, inputs, targets);
     backward(loss);
     optimizer.step({ gradScale: clipScale(gradNorm(parameters), 1) });
     optimizer.zeroGrad();

@@ -3,11 +3,14 @@
 // the call's scalars, then for each array the offset of its first element. `array` checks that all that sizes and strides
 // let the kernel touch lies inside the array, so a wrong one of them can never reach foreign memory. The numbers inside
 // the arrays (ids, class targets) are the ops' to check.
+//
+// A kernel that takes any number of tensors gets a Float64Array in place of `params` as its first argument.
 #pragma once
 
 #include <node_api.h>
 
 #include <cstdint>
+#include <vector>
 
 #include "../kernels.h"
 
@@ -32,12 +35,36 @@ class Args {
   Args(napi_env env, napi_callback_info info) : env_(env) {
     size_t count = max_arrays;
     void* data = nullptr;
-    napi_get_cb_info(env, info, &count, values_, nullptr, &data);
-    count_ = static_cast<int>(count);
+    napi_get_cb_info(env, info, &count, few_, nullptr, &data);
+    count_ = static_cast<int64_t>(count);
     params_ = static_cast<const double*>(data);
   }
+  Args(const Args&) = delete;
 
-  double number() { return params_[next_param_++]; }
+  // Of a call on any number of tensors.
+  struct List {};
+  Args(napi_env env, napi_callback_info info, List) : env_(env) {
+    size_t count = 0, params = 0;
+    napi_get_cb_info(env, info, &count, nullptr, nullptr, nullptr);
+    many_.resize(count);
+    napi_get_cb_info(env, info, &count, many_.data(), nullptr, nullptr);
+    values_ = many_.data();
+    count_ = static_cast<int64_t>(count);
+    napi_typedarray_type type;
+    void* data = nullptr;
+    if (count == 0 || napi_get_typedarray_info(env, many_[0], &type, &params, &data, nullptr, nullptr) != napi_ok ||
+        type != napi_float64_array) {
+      fail("the numbers must be a Float64Array");
+    }
+    next_array_ = 1;
+    params_ = static_cast<const double*>(data);
+    param_count_ = static_cast<int64_t>(params);
+  }
+
+  double number() {
+    if (next_param_ >= param_count_) return fail("missing number"), 0;
+    return params_[next_param_++];
+  }
   float real() { return static_cast<float>(number()); }
   int64_t integer() { return static_cast<int64_t>(number()); }
   bool flag() { return number() != 0; }
@@ -134,11 +161,14 @@ class Args {
   }
 
   napi_env env_;
-  napi_value values_[max_arrays];
-  int count_ = 0;
-  int next_array_ = 0;
+  napi_value few_[max_arrays];
+  std::vector<napi_value> many_;
+  const napi_value* values_ = few_;
+  int64_t count_ = 0;
+  int64_t next_array_ = 0;
   const double* params_ = nullptr;
-  int next_param_ = 0;
+  int64_t param_count_ = max_params;
+  int64_t next_param_ = 0;
   const char* message_ = nullptr;
 };
 

@@ -2,6 +2,8 @@
 // whether it was served.
 #include "kernels.h"
 
+#include <vector>
+
 #include "args.h"
 
 namespace tsgpt {
@@ -83,14 +85,19 @@ napi_value cumsum(napi_env env, napi_callback_info info) {
   return args.result(args.ok() && kernels.cumsum(type, x, out, outer, n, inner, reverse));
 }
 
-// Answers the sum, or -1, which no sum of squares is, when the type is not served.
+// Answers the sum, or -1, which no sum of squares is, when a type is not served.
 napi_value sum_squares(napi_env env, napi_callback_info info) {
-  Args args(env, info);
-  auto type = args.as<DType>();
-  int64_t n = args.integer();
-  const void* x = args.array(type, n);
+  Args args(env, info, Args::List{});
+  std::vector<Numbers> arrays;
+  for (int64_t i = 0, count = args.integer(); i < count && args.ok(); i++) {
+    Numbers a{};
+    a.type = args.as<DType>();
+    a.n = args.integer();
+    a.x = args.array(a.type, a.n);
+    arrays.push_back(a);
+  }
   double sum = 0;
-  if (args.ok() && !kernels.sum_squares(type, x, n, &sum)) sum = -1;
+  if (args.ok() && !kernels.sum_squares(arrays.data(), static_cast<int64_t>(arrays.size()), &sum)) sum = -1;
   return args.result(sum);
 }
 
@@ -356,17 +363,19 @@ napi_value dropout(napi_env env, napi_callback_info info) {
 }
 
 napi_value adamw(napi_env env, napi_callback_info info) {
-  Args args(env, info);
-  int64_t n = args.integer();
+  Args args(env, info, Args::List{});
   AdamW h{};
-  h.lr = args.number(), h.beta1 = args.number(), h.beta2 = args.number(), h.eps = args.number();
-  h.weight_decay = args.number();
-  h.bias_correction1 = args.number(), h.bias_correction2 = args.number(), h.grad_scale = args.number();
-  float* parameter = args.floats(n);
-  const float* grad = args.floats(n);
-  float* m = args.floats(n);
-  float* v = args.floats(n);
-  return args.result(args.ok() && kernels.adamw(parameter, grad, m, v, n, h));
+  h.beta1 = args.number(), h.beta2 = args.number(), h.eps = args.number(), h.grad_scale = args.number();
+  std::vector<AdamWTensor> tensors;
+  for (int64_t i = 0, count = args.integer(); i < count && args.ok(); i++) {
+    AdamWTensor t{};
+    t.n = args.integer();
+    t.lr = args.number(), t.weight_decay = args.number();
+    t.bias_correction1 = args.number(), t.bias_correction2 = args.number();
+    t.parameter = args.floats(t.n), t.grad = args.floats(t.n), t.m = args.floats(t.n), t.v = args.floats(t.n);
+    tensors.push_back(t);
+  }
+  return args.result(args.ok() && kernels.adamw(tensors.data(), static_cast<int64_t>(tensors.size()), h));
 }
 
 }  // namespace

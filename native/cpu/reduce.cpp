@@ -321,15 +321,35 @@ bool cumsum(DType type, const void* x, void* out, int64_t outer, int64_t n, int6
   }
 }
 
-bool sum_squares(DType type, const void* x, int64_t n, double* out) {
-  auto finish = [=](int64_t, double total) { *out = total; };
-  switch (type) {
-    case DType::float32: reduce_all<Sum, Squared, DType::float32>(x, 1, n, 1, finish); return true;
-    case DType::float64: reduce_all<Sum, Squared, DType::float64>(x, 1, n, 1, finish); return true;
-    case DType::float16: reduce_all<Sum, Squared, DType::float16>(x, 1, n, 1, finish); return true;
-    case DType::bfloat16: reduce_all<Sum, Squared, DType::bfloat16>(x, 1, n, 1, finish); return true;
-    default: return false;
+template <DType type> double squares_of(const void* x, int64_t begin, int64_t end) {
+  return reduce_row<Sum, Squared, type>(static_cast<const typename Format<type>::T*>(x) + begin, end - begin);
+}
+
+bool sum_squares(const Numbers* arrays, int64_t count, double* out) {
+  int64_t pieces = 0;
+  for (int64_t i = 0; i < count; i++) {
+    if (arrays[i].type > DType::bfloat16) return false;  // not floating
+    pieces += ceil_div(arrays[i].n, segment_items);
   }
+  auto* partial = static_cast<double*>(thread_scratch(1, static_cast<size_t>(pieces) * sizeof(double)));
+  auto length = [=](int64_t i) { return arrays[i].n; };
+  parallel_arrays(count, segment_items, length, [=](int64_t i, int64_t begin, int64_t end, int64_t piece) {
+    const void* x = arrays[i].x;
+    switch (arrays[i].type) {
+      case DType::float32: partial[piece] = squares_of<DType::float32>(x, begin, end); break;
+      case DType::float64: partial[piece] = squares_of<DType::float64>(x, begin, end); break;
+      case DType::float16: partial[piece] = squares_of<DType::float16>(x, begin, end); break;
+      default: partial[piece] = squares_of<DType::bfloat16>(x, begin, end);
+    }
+  });
+  double total = 0;
+  for (int64_t i = 0; i < count; i++) {
+    double sum = 0;
+    for (int64_t end = ceil_div(arrays[i].n, segment_items); end > 0; end--) sum += *partial++;
+    total += sum;
+  }
+  *out = total;
+  return true;
 }
 
 }  // namespace

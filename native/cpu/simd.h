@@ -367,4 +367,30 @@ template <class Body> inline void parallel_ranges(int64_t n, int64_t grain, Body
   });
 }
 
+// Runs body(array, begin, end, piece) over several arrays, array i of length(i), in one parallel region: each is cut into
+// pieces of `grain`, which are numbered through. Where most are shorter, a task takes several. Uses scratch slot 0.
+template <class Length, class Body> inline void parallel_arrays(int64_t count, int64_t grain, Length length, Body body) {
+  auto* first = static_cast<int64_t*>(thread_scratch(0, static_cast<size_t>(count + 1) * sizeof(int64_t)));
+  int64_t total = 0;
+  first[0] = 0;  // first[i]: the piece that array i begins with
+  for (int64_t i = 0; i < count; i++) {
+    first[i + 1] = first[i] + (length(i) + grain - 1) / grain;
+    total += length(i);
+  }
+  if (total == 0) return;
+  int64_t pieces_of_task = (first[count] * grain + total - 1) / total;
+  parallel_ranges(first[count], pieces_of_task, [=](int64_t piece, int64_t last) {
+    int64_t i = 0;  // the last array that begins at or before `piece`
+    for (int64_t end = count; end - i > 1;) {
+      int64_t middle = i + (end - i) / 2;
+      (first[middle] <= piece ? i : end) = middle;
+    }
+    for (; piece < last; piece++) {
+      while (first[i + 1] <= piece) i++;
+      int64_t begin = (piece - first[i]) * grain, n = length(i);
+      body(i, begin, begin + grain < n ? begin + grain : n, piece);
+    }
+  });
+}
+
 }  // namespace tsgpt::TSGPT_NS

@@ -3,7 +3,7 @@
  *
  * Paper: "Language Models are Unsupervised Multitask Learners", Radford et al., 2019. Names, layouts and configuration
  * keys are those of Hugging Face's `gpt2` checkpoints, so loading one is a strict copy. Training, evaluation and cached
- * generation all run the one `forward` below.
+ * generation all run the one definition below: `forward` is the output head on `hidden`.
  *
  * Shapes: B batch, T time, C channels (n_embd), H heads, D head size (C / H), V vocabulary.
  */
@@ -119,7 +119,7 @@ const activations: Record<GPTConfig['activation_function'], (x: Tensor) => Tenso
   silu,
 };
 
-/** Arguments of {@link GPT.forward} beside the ids. */
+/** Arguments of {@link GPT.forward} and {@link GPT.hidden} beside the ids. */
 export interface GPTForwardOptions {
   /** What came before: the ids are then the positions that follow it, and are added to it. */
   readonly cache?: KVCache;
@@ -296,6 +296,11 @@ export class GPT extends Module {
     return new KVCache({ layers: n_layer, batch, heads: n_head, capacity, headSize: n_embd / n_head });
   }
 
+  /** The output head's weight, (V, C). */
+  get headWeight(): Tensor {
+    return this.lm_head?.weight ?? this.wte.weight;
+  }
+
   /**
    * Logits of the next token at every position.
    *
@@ -304,6 +309,14 @@ export class GPT extends Module {
    * @throws ShapeError when the sequence is longer than n_positions; IndexError when an id is outside the vocabulary.
    */
   forward(ids: Tensor, options: GPTForwardOptions = {}): Tensor {
+    return scope(() => linear(this.hidden(ids, options), this.headWeight));
+  }
+
+  /**
+   * What the output head is applied to: the normalized output of the last block, (B, T, C), or (B, 1, C) with `lastOnly`.
+   * For a loss over the vocabulary that need not hold all logits.
+   */
+  hidden(ids: Tensor, options: GPTForwardOptions = {}): Tensor {
     const { cache, lastOnly = false } = options;
     const past = cache?.length ?? 0;
     const end = past + (ids.shape[1] ?? 0);
@@ -317,8 +330,7 @@ export class GPT extends Module {
       const positions = arange(past, end, 1, { dtype: 'int32' });
       let x = this.drop.forward(add(this.wte.forward(ids), this.wpe.forward(positions))); // (B, T, C)
       for (const [i, block] of this.h.entries()) x = block.forward(x, cache?.layers[i]);
-      const out = this.ln_f.forward(lastOnly ? slice(x, 1, -1) : x);
-      return linear(out, this.lm_head?.weight ?? this.wte.weight); // (B, T, V)
+      return this.ln_f.forward(lastOnly ? slice(x, 1, -1) : x);
     });
   }
 }

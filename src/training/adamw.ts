@@ -1,6 +1,6 @@
 /**
  * AdamW: Adam with decoupled weight decay ("Decoupled Weight Decay Regularization", Loshchilov and Hutter,
- * 2019), step for step PyTorch's. One native call updates a parameter: it reads parameter, gradient and both
+ * 2019), step for step PyTorch's. One native call updates all parameters: it reads each, its gradient and both
  * moments once.
  */
 
@@ -93,24 +93,20 @@ export class AdamW {
    */
   step(options: { readonly gradScale?: number } = {}): void {
     const [beta1, beta2] = this.#betas;
+    const tensors: kernels.AdamWTensor[] = [];
     for (const slot of this.#slots) {
       const { parameter, weightDecay, lrFactor } = slot;
       const { grad } = parameter;
       if (grad === null) continue;
       slot.steps++;
       const { m, v } = (slot.moments ??= newMoments(parameter));
-      kernels.adamw(parameter, grad, m, v, {
-        lr: this.lr * lrFactor,
-        beta1,
-        beta2,
-        eps: this.#eps,
-        weightDecay,
-        biasCorrection1: 1 - beta1 ** slot.steps,
-        biasCorrection2: 1 - beta2 ** slot.steps,
-        gradScale: options.gradScale ?? 1,
-      });
+      const biasCorrection1 = 1 - beta1 ** slot.steps;
+      const biasCorrection2 = 1 - beta2 ** slot.steps;
+      const lr = this.lr * lrFactor;
+      tensors.push({ parameter, grad, m, v, lr, weightDecay, biasCorrection1, biasCorrection2 });
       parameter.storage.version++;
     }
+    kernels.adamw(tensors, { beta1, beta2, eps: this.#eps, gradScale: options.gradScale ?? 1 });
   }
 
   /** Drops the gradients; their memory serves the next step. */

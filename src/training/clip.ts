@@ -12,9 +12,9 @@ import type { Tensor } from '../../lib/tensor.js';
  * 0.
  */
 export function gradNorm(params: Iterable<Tensor>): number {
-  let sum = 0;
-  for (const { grad } of params) if (grad !== null) sum += kernels.sumSquares(grad);
-  return Math.sqrt(sum);
+  const grads: Tensor[] = [];
+  for (const { grad } of params) if (grad !== null) grads.push(grad);
+  return Math.sqrt(kernels.sumSquares(grads));
 }
 
 /** What gradients of this norm have to be multiplied by so that it is at most `maxNorm`. */

@@ -9,6 +9,7 @@ export {
   type TrainingProgress,
 } from './checkpoint.js';
 export { clipGradNorm, clipScale, gradNorm } from './clip.js';
+export { nextTokenLoss, type TrainableModel } from './loss.js';
 export {
   constantSchedule,
   constantScheduleWithWarmup,
@@ -24,7 +25,6 @@ export {
   type CheckpointEvent,
   type EvaluationEvent,
   type StepEvent,
-  type TrainableModel,
   type TrainerEvents,
   type TrainerOptions,
   type TrainingResult,

@@ -11,10 +11,9 @@ import { setImmediate } from 'node:timers/promises';
 
 import { backward, noGrad } from '../../lib/autograd.js';
 import { ArgumentError, checkOptions, TrainingError } from '../../lib/errors.js';
-import { crossEntropy } from '../../lib/ops/loss.js';
 import { defaultGenerator, Generator } from '../../lib/random.js';
 import { scope, type Tensor } from '../../lib/tensor.js';
-import { BatchSampler, sequentialBatches, type Batch } from '../data/tokens.js';
+import { BatchSampler, sequentialBatches } from '../data/tokens.js';
 import type { Tokenizer } from '../tokenizers/tokenizer.js';
 import { AdamW, decayGroups } from './adamw.js';
 import {
@@ -25,16 +24,8 @@ import {
   type TrainingProgress,
 } from './checkpoint.js';
 import { clipScale, gradNorm } from './clip.js';
+import { nextTokenLoss, type TrainableModel } from './loss.js';
 import { cosineSchedule, type Schedule } from './schedules.js';
-
-/** What the trainer asks of a model. */
-export interface TrainableModel {
-  /** ids (B, T) to logits (B, T, V). */
-  forward(ids: Tensor): Tensor;
-  parameters(): Tensor[];
-  /** Switches dropout. */
-  train(mode?: boolean): unknown;
-}
 
 /** Settings of a {@link Trainer}. */
 export interface TrainerOptions {
@@ -370,7 +361,8 @@ export class Trainer extends EventEmitter<TrainerEvents> {
 
   /** Adds the gradients of one batch; gives its loss. */
   #accumulate(): number {
-    const loss = this.#loss(this.#sampler.next());
+    const { inputs, targets } = this.#sampler.next();
+    const loss = nextTokenLoss(this.#model, inputs, targets);
     backward(loss);
     return loss.item();
   }
@@ -389,11 +381,6 @@ export class Trainer extends EventEmitter<TrainerEvents> {
     this.#optimizer.step({ gradScale: scale / batches });
     this.#optimizer.zeroGrad();
     return norm;
-  }
-
-  /** In a scope of its own: backward may then write the gradient of the logits over them. */
-  #loss({ inputs, targets }: Batch): Tensor {
-    return scope(() => crossEntropy(this.#model.forward(inputs), targets));
   }
 
   /** Tokens per second, over windows of a second. */
@@ -431,12 +418,13 @@ export class Trainer extends EventEmitter<TrainerEvents> {
     this.#model.train(false);
     try {
       // Batches are made here, between the scopes of the passes over them.
-      for (const batch of sequentialBatches(validation, { batchSize: evalBatchSize, sequenceLength })) {
-        const loss = scope(() => noGrad(() => this.#loss(batch).item()));
-        sum += loss * batch.inputs.size;
-        tokens += batch.inputs.size;
-        batch.inputs.dispose();
-        batch.targets.dispose();
+      const sizes = { batchSize: evalBatchSize, sequenceLength };
+      for (const { inputs, targets } of sequentialBatches(validation, sizes)) {
+        const loss = scope(() => noGrad(() => nextTokenLoss(this.#model, inputs, targets).item()));
+        sum += loss * inputs.size;
+        tokens += inputs.size;
+        inputs.dispose();
+        targets.dispose();
         await setImmediate();
         if (this.#stopped) return;
       }

@@ -1,0 +1,92 @@
+/**
+ * The native matrix product on tensors, for the ops that are made of it: a packed GEMM that takes transposed and batched
+ * operands by their strides, adds a bias row and can add into its output. Records nothing.
+ */
+
+import * as kernels from '../kernels.js';
+import { broadcastStrides, sizeOf, type Shape } from '../shape.js';
+import type { Tensor } from '../tensor.js';
+
+interface MatrixOptions {
+  /** 1 adds to what `out` holds, 0 (the default) overwrites it. */
+  readonly beta?: number;
+  readonly bias?: Tensor | null;
+}
+
+/**
+ * out = a b (+ beta out) for a (..., m, k), b (..., k, n) of any strides and a contiguous out (..., m, n), whose batch
+ * dimensions a and b broadcast to.
+ */
+export function multiplyInto(out: Tensor, a: Tensor, b: Tensor, options: MatrixOptions = {}): boolean {
+  const [m, n] = out.shape.slice(-2);
+  const k = a.shape[a.rank - 1];
+  const outBatch = out.shape.slice(0, -2);
+  const used = outBatch.map((_, d) => d).filter((d) => outBatch[d] !== 1);
+  const batchStrides = (x: Tensor): number[] => {
+    const strides = broadcastStrides(x.shape.slice(0, -2), x.strides.slice(0, -2), outBatch);
+    return used.map((d) => strides[d]);
+  };
+  const batch = used.map((d) => outBatch[d]);
+  const aBatch = batchStrides(a);
+  const bBatch = batchStrides(b);
+  const last = batch.length - 1;
+  // Dimensions from `merged` on are one batch dimension to the kernel; those before it are looped over here.
+  let merged = Math.max(last, 0);
+  while (merged > 0 && mergeable(batch, aBatch, merged - 1) && mergeable(batch, bBatch, merged - 1)) merged--;
+  const inner = sizeOf(batch.slice(merged));
+  const sizes: kernels.GemmSizes = {
+    batch: inner,
+    m,
+    n,
+    k,
+    aRow: a.strides[a.rank - 2],
+    aCol: a.strides[a.rank - 1],
+    aBatch: last >= 0 ? aBatch[last] : 0,
+    bRow: b.strides[b.rank - 2],
+    bCol: b.strides[b.rank - 1],
+    bBatch: last >= 0 ? bBatch[last] : 0,
+    cRow: n,
+    cBatch: m * n,
+    beta: options.beta ?? 0,
+  };
+  const bias = options.bias ?? null;
+  const loops = sizeOf(batch.slice(0, merged));
+  for (let i = 0; i < loops; i++) {
+    const at = (operand: Tensor, strides: Shape): kernels.Operand =>
+      loops === 1
+        ? operand
+        : { ...operandOf(operand), offset: operand.offset + offsetOf(i, batch, strides, merged) };
+    const c = loops === 1 ? out : { ...operandOf(out), offset: out.offset + i * inner * m * n };
+    if (!kernels.gemm(at(a, aBatch), at(b, bBatch), c, bias, sizes)) return false;
+  }
+  return true;
+}
+
+/** Whether dimension d and the one after it lie in memory like one dimension. */
+const mergeable = (shape: Shape, strides: Shape, d: number): boolean =>
+  strides[d] === strides[d + 1] * shape[d + 1];
+
+const operandOf = ({ dtype, memory, offset, size, shape, strides }: Tensor): kernels.Operand => ({
+  dtype,
+  memory,
+  offset,
+  size,
+  shape,
+  strides,
+});
+
+/** Memory offset of the i-th combination of the first `count` dimensions. */
+function offsetOf(i: number, shape: Shape, strides: Shape, count: number): number {
+  let offset = 0;
+  for (let d = count - 1; d >= 0; d--) {
+    offset += (i % shape[d]) * strides[d];
+    i = Math.floor(i / shape[d]);
+  }
+  return offset;
+}
+
+/** The last two dimensions swapped. */
+export function transposed(x: Tensor): Tensor {
+  const swap = (s: Shape): Shape => [...s.slice(0, -2), s[s.length - 1], s[s.length - 2]];
+  return x.view(swap(x.shape), swap(x.strides), x.offset, 'transpose');
+}
