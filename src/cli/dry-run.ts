@@ -1,5 +1,6 @@
 /** `tsgpt train --dry-run`: what a run would take, reckoned from its sizes alone. */
 
+import { linearCrossEntropyRows } from '../../lib/ops/loss.js';
 import { checkLength } from '../data/tokens.js';
 import { GPT, type GPTConfig } from '../models/index.js';
 import { formatBytes, formatCount } from './format.js';
@@ -13,23 +14,26 @@ type Sizes = Pick<GPTConfig, 'vocab_size' | 'n_positions' | 'n_embd' | 'n_layer'
 const floatBytes = 4;
 
 /**
- * Memory of one training step. The activations are what a block of src/models/gpt.ts keeps for backward, and the
- * logits, over which their gradient is written.
+ * Memory of one training step. The activations are what a block of src/models/gpt.ts keeps for backward, and the logits
+ * that the loss works on at once, over which their gradient is written.
  *
  * @param tokens Tokens in one forward pass: batch times sequence.
+ * @param batches Batches whose gradients are summed: from the second on there are two gradients of the output head.
  */
-export function estimateMemory(config: Sizes, tokens: number): MemoryEstimate {
+export function estimateMemory(config: Sizes, tokens: number, batches = 1): MemoryEstimate {
   const { n_embd: C, n_layer, n_head, vocab_size } = config;
   const weights = GPT.countParameters(config) * floatBytes;
   // Input, both norms' outputs, query, key and value, attention's output, the sum after it (8 C); the feed-forward layer
   // before and after its activation (8 C); statistics of norms and attention.
   const block = 16 * C + 4 + n_head;
-  const outside = 2 * C + 3 + vocab_size;
+  // The last norm's input, output, the gradient of that, and statistics; losses.
+  const outside = 3 * C + 4;
+  const logits = linearCrossEntropyRows(tokens, vocab_size) * vocab_size;
   return {
     parameters: weights,
-    gradients: weights,
+    gradients: weights + (batches > 1 ? vocab_size * C * floatBytes : 0),
     moments: 2 * weights,
-    activations: tokens * (n_layer * block + outside) * floatBytes,
+    activations: (tokens * (n_layer * block + outside) + logits) * floatBytes,
   };
 }
 
@@ -44,7 +48,7 @@ export function dryRun(values: RunValues, config: Sizes, trainTokens: number): v
   const batches = Math.ceil((values.epochs * trainTokens) / pass);
   const steps = values.steps ?? Math.ceil(batches / values['grad-accum-steps']);
   const parameters = GPT.countParameters(config);
-  const memory = estimateMemory(config, pass);
+  const memory = estimateMemory(config, pass, values['grad-accum-steps']);
   const total = Object.values(memory).reduce((a, b) => a + b, 0);
   if (values.json) {
     const result = { parameters, memory_bytes: { total, ...memory }, tokens_per_step: tokensPerStep, steps };

@@ -75,3 +75,39 @@ describe('loadNative', () => {
     );
   });
 });
+
+describe('a kernel on any number of tensors', () => {
+  const x = new Float32Array(4);
+  const float32 = 0;
+
+  it.each<[string, number[], unknown[]]>([
+    ['reaches past its memory', [1, float32, 5, 0], [x]],
+    ['reaches past its memory', [2, float32, 4, 0, float32, 4, 1], [x, x]],
+    ['missing array', [2, float32, 4, 0, float32, 4, 0], [x]],
+    ['missing number', [1, float32, 4], [x]],
+    ['missing number', [1e15, float32, 4, 0], [x]],
+    ['is not a typed array', [1, float32, 4, 0], [null]],
+    ['another element size', [1, float32, 4, 0], [new Float64Array(4)]],
+  ])('refuses an argument that %s: %j', (message, numbers, arrays) => {
+    expect(() => native.sumSquares(Float64Array.from(numbers), ...(arrays as Float32Array[]))).toThrow(
+      message,
+    );
+  });
+
+  it('checks each of the arrays of a tensor', () => {
+    const settings = [0.9, 0.99, 1e-8, 1];
+    const tensor = (...offsets: number[]): number[] => [4, 1e-3, 0, 1, 1, ...offsets];
+    const call = (numbers: number[], ...arrays: Float32Array[]) =>
+      native.adamw(Float64Array.from([...settings, ...numbers]), ...arrays);
+    const [p, g, m, v] = [1, 2, 3, 4].map(() => new Float32Array(4));
+    expect(call([1, ...tensor(0, 0, 0, 0)], p, g, m, v)).toBe(true);
+    expect(() => call([1, ...tensor(0, 0, 0, 1)], p, g, m, v)).toThrow('reaches past its memory');
+    expect(() => call([2, ...tensor(0, 0, 0, 0)], p, g, m, v)).toThrow('missing number');
+    expect(() => call([1, ...tensor(0, 0, 0, 0)], p, g, m)).toThrow('missing array');
+  });
+
+  it('refuses numbers of another type', () => {
+    expect(() => native.sumSquares(x as never, x)).toThrow('the numbers must be a Float64Array');
+    expect(() => native.adamw(undefined as never)).toThrow('the numbers must be a Float64Array');
+  });
+});

@@ -513,6 +513,19 @@ const layers: OpCase[] = [
       scale: 4,
     }),
   ),
+  ...[{}, { reduction: 'sum' }, { labelSmoothing: 0.1 }, { ignoreIndex: 2 }].map((options, i): OpCase => ({
+    name: `linearCrossEntropy ${JSON.stringify(options)}`,
+    inputs: [
+      float([3, 5, 4], -2, 2, i === 0 ? [2, 150, 8] : undefined), // big: two chunks of rows
+      float([7, 4], -1, 1, i === 0 ? [50257, 8] : undefined),
+      ids([3, 5], 7, i === 0 ? [2, 150] : undefined),
+    ],
+    run: (hidden, weight, targets) =>
+      ts.linearCrossEntropy(hidden, weight, targets, options as ts.LinearCrossEntropyOptions),
+    value: 8,
+    gradient: 64,
+    scale: 4,
+  })),
   {
     name: 'crossEntropy, weighted',
     inputs: [float([5, 7], -3, 3), ids([5], 7), { ...float([7], 0.5, 2), kind: 'fixed' }],

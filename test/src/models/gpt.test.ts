@@ -15,6 +15,8 @@ import {
   Generator,
   GPT,
   IndexError,
+  linear,
+  linearCrossEntropy,
   manualSeed,
   noGrad,
   openSafetensors,
@@ -51,10 +53,11 @@ const small = { vocab_size: 31, n_positions: 16, n_embd: 12, n_layer: 2, n_head:
 const int32 = (ids: number[][]): Tensor => tensor(ids, { dtype: 'int32' });
 
 /** The loss of predicting each id from those before it. */
-function nextTokenLoss(logits: Tensor, labels: number[][]): Tensor {
-  const T = labels[0].length;
-  return crossEntropy(slice(logits, 1, 0, T - 1), int32(labels.map((row) => row.slice(1))));
+function shiftedLoss(logits: Tensor, labels: number[][]): Tensor {
+  return crossEntropy(slice(logits, 1, 0, labels[0].length - 1), nextOf(labels));
 }
+
+const nextOf = (labels: number[][]): Tensor => int32(labels.map((row) => row.slice(1)));
 
 describe('GPT against Hugging Face', () => {
   const expected = readGolden<GoldenModel>('hf-gpt2', 'expected.json');
@@ -66,7 +69,7 @@ describe('GPT against Hugging Face', () => {
   });
 
   it('gives the recorded loss and the gradient of every parameter', () => {
-    const loss = nextTokenLoss(model.forward(int32(expected.input_ids)), expected.input_ids);
+    const loss = shiftedLoss(model.forward(int32(expected.input_ids)), expected.input_ids);
     expectClose(loss, [expected.loss], tolerance, 'loss');
     backward(loss);
     const recorded = Object.entries(expected.grad_of_loss);
@@ -87,11 +90,11 @@ describe('GPT against Hugging Face', () => {
 
   it('ignores labels of -100', () => {
     const labels = expected.input_ids.map((row) => row.map((id, i) => (i < 5 ? -100 : id)));
-    const loss = noGrad(() => nextTokenLoss(model.forward(int32(expected.input_ids)), labels));
+    const loss = noGrad(() => shiftedLoss(model.forward(int32(expected.input_ids)), labels));
     expectClose(loss, [expected.loss_labels_masked_first5], tolerance, 'masked loss');
   });
 
-  it('trains as PyTorch does, step by step', () => {
+  it.each(['whole logits', 'logits in chunks'])('trains as PyTorch does, step by step, by %s', (way) => {
     const run = readGolden<GoldenTraining>('hf-train-gpt2-char', 'expected.json');
     const trained = GPT.fromPretrained(golden('hf-train-gpt2-char')).train();
     const optimizer = new AdamW(decayGroups(trained.parameters(), 0.1), {
@@ -101,7 +104,15 @@ describe('GPT against Hugging Face', () => {
     });
     run.batches.forEach((batch, step) => {
       scope(() => {
-        const loss = nextTokenLoss(trained.forward(int32(batch.input_ids)), batch.labels);
+        const ids = int32(batch.input_ids);
+        const loss =
+          way === 'whole logits'
+            ? shiftedLoss(trained.forward(ids), batch.labels)
+            : linearCrossEntropy(
+                slice(trained.hidden(ids), 1, 0, ids.shape[1] - 1),
+                trained.headWeight,
+                nextOf(batch.labels),
+              );
         expectClose(loss, [run.loss[step]], { atol: 1e-4 }, `loss of step ${step}`);
         backward(loss);
         const norm = clipGradNorm(trained.parameters(), 1);
@@ -136,6 +147,8 @@ describe('GPT', () => {
     const whole = noGrad(() => model.eval().forward(int32(ids)));
     const recorded = model.forward(int32(ids)); // with the tape on
     expectClose(recorded, whole, { atol: 0 }, 'with and without the tape');
+    const headed = linear(model.hidden(int32(ids)), model.headWeight);
+    expectClose(headed, whole, { atol: 0 }, 'the output head on the hidden states');
     for (const first of [1, 4, 10]) {
       using cache = model.newCache(2);
       const pieces = noGrad(() => {
@@ -182,7 +195,7 @@ describe('GPT', () => {
     manualSeed(3);
     const model = new GPT({ ...small, n_embd: 48, vocab_size: 65, initializer_range: 0.01 }).eval();
     const ids = [Array.from({ length: 16 }, (_, i) => (i * 7) % 65)];
-    expect(nextTokenLoss(model.forward(int32(ids)), ids).item()).toBeCloseTo(Math.log(65), 1);
+    expect(shiftedLoss(model.forward(int32(ids)), ids).item()).toBeCloseTo(Math.log(65), 1);
   });
 
   it('ties the head to the embedding, or has its own', () => {

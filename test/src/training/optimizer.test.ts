@@ -3,6 +3,8 @@ import { describe, expect, it } from 'vitest';
 import {
   ArgumentError,
   DTypeError,
+  getThreads,
+  setThreads,
   StateDictError,
   tensor,
   type Tensor,
@@ -10,6 +12,7 @@ import {
   zeros,
 } from '../../../lib/index.js';
 import { AdamW, clipGradNorm, decayGroups, gradNorm } from '../../../src/training/index.js';
+import { bits, fromNumbers, uniform } from '../../support/compare.js';
 import { expectClose, readGolden } from '../../support/golden.js';
 
 interface Recorded {
@@ -98,6 +101,37 @@ describe('AdamW', () => {
     expect(a.item()).toBe(before);
   });
 
+  it('gives the same bits for all parameters in one call, one by one, and on any number of threads', () => {
+    // Empty, smaller than a piece of work, exactly one, one more, several pieces; a scalar's worth between large ones.
+    const sizes = [3, 0, 16384, 16385, 1, 70000, 65536, 17, 131073];
+    const made = (step: number): Tensor[] =>
+      sizes.map((n, i) => fromNumbers(uniform(n, -1, 1, 10 * step + i), [n], 'float32'));
+    const run = (threads: number, together: boolean): Buffer[] => {
+      setThreads(threads);
+      const params = made(0);
+      for (const p of params) p.requiresGrad = true;
+      const groups = together ? [params] : params.map((p) => [p]);
+      const optimizers = groups.map((group) => new AdamW(group, settings));
+      let squares = 0;
+      for (let step = 1; step < 4; step++) {
+        made(step).forEach((grad, i) => (params[i].grad = i === step ? null : grad));
+        for (const optimizer of optimizers) optimizer.step({ gradScale: 0.7 });
+        squares += gradNorm(params);
+      }
+      const state = optimizers.flatMap((o) => [...o.stateDict()].filter(([name]) => name !== 'step'));
+      return [...params, ...state.map(([, t]) => t)].map(bits).concat(Buffer.from(String(squares)));
+    };
+    const threads = getThreads();
+    try {
+      const expected = run(1, false);
+      for (const n of [1, 2, 3]) {
+        run(n, true).forEach((b, i) => expect(b.equals(expected[i]), `${n} threads, ${i}`).toBe(true));
+      }
+    } finally {
+      setThreads(threads);
+    }
+  });
+
   it('refuses what it cannot optimize', () => {
     const p = parameter({ shape: [2], data: [1, 2] });
     expect(() => new AdamW([p, p])).toThrow('a parameter was given twice');
@@ -149,6 +183,16 @@ describe('clipGradNorm', () => {
     expect(gradNorm(params)).toBeCloseTo(total_norm, 6);
     expect(clipGradNorm(params, max_norm)).toBeCloseTo(total_norm, 6);
     clipped.forEach((expected, i) => expectClose(params[i].grad!, expected.data, { atol: 1e-6 }));
+  });
+
+  it('is the norm of the sums of squares of each, whatever their dtypes', () => {
+    const params = (['float32', 'float64', 'float16', 'bfloat16'] as const).map((dtype) => {
+      const p = zeros([5], { dtype, requiresGrad: true });
+      p.grad = fromNumbers([1, -2, 0.5, 0, 4], [5], dtype);
+      return p;
+    });
+    expect(gradNorm(params)).toBe(Math.sqrt(4 * 21.25));
+    expect(gradNorm([])).toBe(0);
   });
 
   it('leaves gradients that are not finite alone and says so', () => {

@@ -14,7 +14,14 @@ import { join } from 'node:path';
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
-import { ArgumentError, FileError, Generator, memory, TrainingError } from '../../../lib/index.js';
+import {
+  ArgumentError,
+  FileError,
+  Generator,
+  memory,
+  TrainingError,
+  type Tensor,
+} from '../../../lib/index.js';
 import { splitTokens } from '../../../src/data/index.js';
 import { GPT } from '../../../src/models/index.js';
 import { CharTokenizer, loadTokenizer } from '../../../src/tokenizers/index.js';
@@ -140,6 +147,27 @@ describe('a run', () => {
       expect(event.gradNorm).toBeCloseTo(large[i].gradNorm, 5);
       expect(event.tokens).toBe(large[i].tokens);
     });
+  });
+
+  it('computes the loss without all logits where the model offers its head, else from its logits', async () => {
+    const run = async (model: GPT | Pick<GPT, 'forward' | 'parameters' | 'train'>): Promise<number[]> => {
+      const losses: number[] = [];
+      const sizes = { batchSize: 4, sequenceLength: 8, steps: 4, lr: 1e-2, seed: 3 };
+      const trainer = new Trainer({ model, train, validation, ...sizes });
+      trainer.on('step', ({ loss }) => losses.push(loss));
+      const { validationLoss } = await trainer.run();
+      return [...losses, validationLoss!];
+    };
+    const model = makeModel(new Generator(1), 0);
+    const inner = makeModel(new Generator(1), 0);
+    const opaque = {
+      forward: (ids: Tensor) => inner.forward(ids),
+      parameters: () => inner.parameters(),
+      train: (mode?: boolean) => inner.train(mode),
+    };
+    model.forward = () => expect.fail('the trainer asked for all logits');
+    const [headed, whole] = [await run(model), await run(opaque)];
+    headed.forEach((loss, i) => expect(loss).toBeCloseTo(whole[i], 5));
   });
 
   it('counts epochs in batches and applies the last partial group', async () => {
