@@ -363,7 +363,7 @@ describe('interrupting and resuming', () => {
         "stop.signal.onabort = () => setTimeout(() => { writeSync(2, 'busy'); busy(60_000); }); writeSync(2, 'ready');",
         { ready: ['SIGINT'], busy: ['SIGINT'] },
       ),
-      run("writeSync(2, 'ready'); busy(1000);", { ready: ['SIGINT', 'SIGINT', 'SIGINT'] }),
+      run("writeSync(2, 'ready'); busy(3000);", { ready: ['SIGINT', 'SIGINT', 'SIGINT'] }),
       run(
         "stop.signal.onabort = () => setTimeout(() => process.exit(stop.exitCode), 500); writeSync(2, 'ready');",
         {
