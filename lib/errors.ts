@@ -110,19 +110,32 @@ export class NativeLoadError extends TsgptError {
   }
 }
 
-/** The candidates closest to `name` by edit distance, as ` (did you mean 'x'?)`, or an empty string. */
+/**
+ * The candidate that `name` was meant to be, as ` (did you mean 'x'?)`, or an empty string: the closest one in which at
+ * most a third of the letters differ, else the first that begins with `name`.
+ */
 export function didYouMean(name: string, candidates: Iterable<string>): string {
+  const all = [...candidates];
+  const letters = (text: string): string => text.replace(/^-+/, '').toLowerCase();
+  const wanted = letters(name);
   let best = '';
-  let least = Math.max(2, Math.floor(name.length / 3)) + 1;
-  for (const candidate of candidates) {
-    const distance = editDistance(name.toLowerCase(), candidate.toLowerCase());
-    if (distance < least) [best, least] = [candidate, distance];
+  let least = Math.max(1, Math.floor(wanted.length / 3)) + 1;
+  for (const candidate of all) {
+    const distance = editDistance(wanted, letters(candidate));
+    if (distance < least && distance < wanted.length) [best, least] = [candidate, distance];
   }
+  if (best === '' && wanted.length > 1) best = all.find((c) => letters(c).startsWith(wanted)) ?? '';
   return best === '' ? '' : ` (did you mean '${best}'?)`;
 }
 
-/** Throws ArgumentError when `options` has a key that is not in `known`. */
+/** A message in one line, whatever line breaks its parts brought along. */
+export const oneLine = (message: string): string => message.replace(/\s*[\r\n]\s*/g, ' ').trim();
+
+/** Throws ArgumentError when `options` is no object, or has a key that is not in `known`. */
 export function checkOptions(where: string, options: object, known: readonly string[]): void {
+  if (typeof options !== 'object' || (options as object | null) === null) {
+    throw new ArgumentError(`${where}: the options must be an object, got ${JSON.stringify(options)}`);
+  }
   for (const key of Object.keys(options)) {
     if (!known.includes(key)) {
       throw new ArgumentError(`${where}: unknown option '${key}'${didYouMean(key, known)}`);
@@ -130,15 +143,19 @@ export function checkOptions(where: string, options: object, known: readonly str
   }
 }
 
+/** Insertions, deletions, substitutions and swaps of neighbours that make `b` of `a`. */
 function editDistance(a: string, b: string): number {
+  let earlier: number[] = [];
   let previous = Array.from({ length: b.length + 1 }, (_, j) => j);
   for (let i = 1; i <= a.length; i++) {
     const row = [i];
     for (let j = 1; j <= b.length; j++) {
       const substitution = previous[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1);
       row.push(Math.min(previous[j] + 1, row[j - 1] + 1, substitution));
+      const swapped = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1];
+      if (swapped) row[j] = Math.min(row[j], earlier[j - 2] + 1);
     }
-    previous = row;
+    [earlier, previous] = [previous, row];
   }
   return previous[b.length];
 }

@@ -6,7 +6,7 @@
 
 import { readFileSync } from 'node:fs';
 
-import { didYouMean } from '../../lib/errors.js';
+import { didYouMean, oneLine } from '../../lib/errors.js';
 
 /** A command line that cannot be run: exit code 2. */
 export class UsageError extends Error {}
@@ -21,6 +21,8 @@ export interface Flag<T> {
   readonly section: string;
   /** A flag that says the same in another way: only one of the two can be given. */
   readonly instead?: string;
+  /** Names by which people look for it; they get the right one as a suggestion. */
+  readonly sought: readonly string[];
   /** Checks a value from the command line (a string) or from a configuration file; throws {@link UsageError}. */
   read(name: string, value: unknown): Exclude<T, undefined>;
 }
@@ -40,6 +42,7 @@ interface Common<D> {
   readonly hint?: string;
   readonly default?: D;
   readonly instead?: string;
+  readonly sought?: readonly string[];
 }
 
 interface Range {
@@ -89,15 +92,16 @@ function numeric<D extends number | undefined>(
   };
 }
 
-/** A string; with `choices`, one of them. */
+/** A string; with `choices`, one of them; with `filled`, not an empty one. */
 export function text<D extends string | undefined = undefined>(
-  options: Common<D> & { readonly choices?: readonly string[] },
+  options: Common<D> & { readonly choices?: readonly string[]; readonly filled?: boolean },
 ): Flag<string | D> {
-  const { choices } = options;
+  const { choices, filled = false } = options;
   return {
     ...common(options, choices?.join('|') ?? 'TEXT'),
     read(name, value) {
       if (typeof value !== 'string') throw mustBe(name, 'a string', value);
+      if (filled && value === '') throw new UsageError(`${name} must not be empty`);
       if (choices !== undefined && !choices.includes(value)) {
         throw mustBe(name, choices.length === 1 ? choices[0] : `one of ${choices.join(', ')}`, value);
       }
@@ -107,7 +111,7 @@ export function text<D extends string | undefined = undefined>(
 }
 
 /** A switch: off unless it is given. `--no-NAME` switches off what a configuration file switched on. */
-export function toggle(options: { readonly help: string }): Flag<boolean> {
+export function toggle(options: { readonly help: string; readonly sought?: string[] }): Flag<boolean> {
   return {
     ...common({ ...options, default: false }, ''),
     read(name, value) {
@@ -118,8 +122,8 @@ export function toggle(options: { readonly help: string }): Flag<boolean> {
 }
 
 function common<D>(options: Common<D>, hint: string) {
-  const { help, instead } = options;
-  return { hint: options.hint ?? hint, help, fallback: options.default as D, section: '', instead };
+  const { help, instead, sought = [] } = options;
+  return { hint: options.hint ?? hint, help, fallback: options.default as D, section: '', instead, sought };
 }
 
 /** Puts flags under a heading of `--help`. */
@@ -203,7 +207,7 @@ export function readConfig(table: FlagTable, path: string): Map<string, unknown>
     parsed = JSON.parse(readFileSync(path, 'utf8'));
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
-    throw new UsageError(`--config ${path}: ${code === 'ENOENT' ? 'no such file' : message}`);
+    throw new UsageError(`--config ${path}: ${code === 'ENOENT' ? 'no such file' : oneLine(message)}`);
   }
   if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) {
     throw new UsageError(`--config ${path}: must be a JSON object of flag names and values`);
@@ -224,8 +228,13 @@ export function checkValues(table: FlagTable, object: object, source: string): M
 function findFlag(table: FlagTable, name: string, complaint: string): Flag<FlagValue> {
   if (Object.hasOwn(table, name)) return table[name];
   const dashes = complaint.endsWith('--') ? '--' : '';
-  const known = Object.keys(table).map((flag) => dashes + flag);
-  throw new UsageError(`${complaint}${name}${didYouMean(dashes + name.replaceAll('_', '-'), known)}`);
+  const wanted = name.replaceAll('_', '-');
+  const sought = Object.keys(table).find((flag) => table[flag].sought.includes(wanted.toLowerCase()));
+  const switches = dashes === '' ? [] : Object.keys(table).filter((flag) => table[flag].hint === '');
+  const known = [...Object.keys(table), ...switches.map((flag) => `no-${flag}`)].map((flag) => dashes + flag);
+  const hint =
+    sought === undefined ? didYouMean(dashes + wanted, known) : didYouMean(sought, [dashes + sought]);
+  throw new UsageError(`${complaint}${name}${hint}`);
 }
 
 const isSwitch = (table: FlagTable, name: string): boolean =>

@@ -22,11 +22,15 @@ const backend = text({
 });
 const threads = integer({
   min: 1,
-  max: 1024,
+  max: 256,
   help: 'threads of the kernels (default: TSGPT_THREADS, else one a core)',
 });
 const seed = integer({ min: 0, help: 'seed of all random numbers (default: a fresh one)' });
-const config = text({ hint: 'FILE', help: 'JSON object of these names and values; the command line wins' });
+const config = text({
+  hint: 'FILE',
+  filled: true,
+  help: 'JSON object of these names and values; the command line wins',
+});
 const json = toggle({ help: 'print one JSON object on standard output at the end' });
 const help = toggle({ help: 'show this text' });
 
@@ -35,51 +39,93 @@ export const trainFlags = {
     data: text({
       hint: 'PATH',
       default: '.',
+      filled: true,
+      sought: ['text', 'file', 'input', 'dataset', 'corpus'],
       help: 'text file, folder, quoted glob, or - for standard input',
     }),
     'val-split': number({ default: 0.1, min: 0, below: 1, help: 'part of the text kept for validation' }),
     tokenizer: text({
       hint: 'PATH',
+      filled: true,
       help: 'reuse this tokenizer (file or model folder) instead of making one',
     }),
     'tokenizer-type': text({ default: 'char', choices: ['char'], help: 'tokenizer made from the text' }),
   }),
   ...section('Model', {
-    layers: integer({ default: 2, min: 1, help: 'transformer blocks' }),
-    embed: integer({ default: 64, min: 1, help: 'width; a multiple of --heads' }),
-    heads: integer({ default: 2, min: 1, help: 'attention heads' }),
-    seq: integer({ default: 64, min: 1, help: 'tokens of context' }),
+    layers: integer({ default: 2, min: 1, sought: ['n-layer', 'depth'], help: 'transformer blocks' }),
+    embed: integer({
+      default: 64,
+      min: 1,
+      sought: ['dim', 'width', 'hidden', 'hidden-size', 'n-embd'],
+      help: 'width; a multiple of --heads',
+    }),
+    heads: integer({ default: 2, min: 1, sought: ['n-head'], help: 'attention heads' }),
+    seq: integer({
+      default: 64,
+      min: 1,
+      sought: ['context', 'context-length', 'block-size'],
+      help: 'tokens of context',
+    }),
     dropout: number({ default: 0, min: 0, below: 1, help: 'dropout while training' }),
   }),
   ...section('Training', {
-    epochs: number({ default: 2, above: 0, help: 'passes over the training text' }),
-    steps: integer({ min: 1, instead: 'epochs', help: 'optimizer steps, instead of --epochs' }),
-    batch: integer({ default: 4, min: 1, help: 'sequences in a step' }),
-    'grad-accum-steps': integer({ default: 1, min: 1, help: 'batches whose gradients make one step' }),
-    lr: number({ default: 1e-3, above: 0, help: 'highest learning rate' }),
+    epochs: number({ default: 2, above: 0, help: 'tokens to learn from, in lengths of the training text' }),
+    steps: integer({
+      min: 1,
+      instead: 'epochs',
+      sought: ['iters', 'iterations', 'max-iters', 'max-steps'],
+      help: 'optimizer steps, instead of --epochs',
+    }),
+    batch: integer({ default: 4, min: 1, sought: ['batch-size', 'bs'], help: 'sequences in a batch' }),
+    'grad-accum-steps': integer({
+      default: 1,
+      min: 1,
+      sought: ['accum', 'accumulation', 'gradient-accumulation-steps'],
+      help: 'batches whose gradients make one step',
+    }),
+    lr: number({ default: 1e-3, above: 0, sought: ['learning-rate'], help: 'highest learning rate' }),
     'min-lr': number({ min: 0, help: 'learning rate at the end (default: a tenth of --lr)' }),
     warmup: integer({ min: 0, help: 'steps of linear warm-up (default: a twentieth, at most 100)' }),
-    'weight-decay': number({ default: 0.1, min: 0, help: 'weight decay of matrices' }),
+    'weight-decay': number({ default: 0.1, min: 0, sought: ['wd'], help: 'weight decay of matrices' }),
     beta1: number({ default: 0.9, min: 0, below: 1, help: "AdamW's decay of the first moment" }),
     beta2: number({ default: 0.99, min: 0, below: 1, help: "AdamW's decay of the second moment" }),
-    clip: number({ default: 1, min: 0, help: 'largest global gradient norm; 0 switches clipping off' }),
+    clip: number({
+      default: 1,
+      min: 0,
+      sought: ['grad-clip', 'max-norm', 'max-grad-norm'],
+      help: 'largest global gradient norm; 0 switches clipping off',
+    }),
     seed,
   }),
   ...section('Output', {
-    model: text({ hint: 'DIR', default: 'model', help: 'folder to write: Hugging Face layout' }),
+    model: text({
+      hint: 'DIR',
+      default: 'model',
+      filled: true,
+      sought: ['out', 'output', 'out-dir', 'output-dir'],
+      help: 'folder to write: Hugging Face layout',
+    }),
     'eval-interval': integer({
       default: 250,
       min: 0,
       help: 'steps between evaluations; 0 switches them off',
     }),
     'save-interval': integer({
-      default: 0,
       min: 0,
-      help: 'steps between checkpoints; 0: only best and last',
+      sought: ['checkpoint-interval', 'save-every'],
+      help: 'steps between saves (default: as evaluations, else 250); 0: only best and last',
     }),
-    keep: integer({ default: 2, min: 0, help: 'checkpoints of --save-interval to keep' }),
+    keep: integer({
+      min: 0,
+      help: 'saves to keep as checkpoint-STEP (default: 2 with --save-interval, else 0)',
+    }),
     resume: toggle({ help: 'continue the run in --model exactly where it stopped' }),
-    'gen-samples': integer({ default: 3, min: 0, help: 'texts to generate after training' }),
+    'gen-samples': integer({
+      default: 3,
+      min: 0,
+      sought: ['samples'],
+      help: 'texts to generate after training',
+    }),
     'gen-len': integer({ default: 100, min: 1, help: 'tokens in each of them' }),
   }),
   ...section('Running', {
@@ -97,15 +143,21 @@ export const generateFlags = {
     model: text({
       hint: 'DIR',
       default: 'model',
+      filled: true,
       help: 'folder written by train, or a GPT-2 from Hugging Face',
     }),
-    tokenizer: text({ hint: 'PATH', help: "tokenizer to use instead of the model folder's" }),
+    tokenizer: text({ hint: 'PATH', filled: true, help: "tokenizer to use instead of the model folder's" }),
   }),
   ...section('Text', {
     prompt: text({ help: 'how the text begins; - reads standard input (default: a line break)' }),
     interactive: toggle({ help: 'ask for prompts; /help lists the commands' }),
-    'max-tokens': integer({ default: 100, min: 1, help: 'tokens to generate' }),
-    stop: text({ help: 'end before this text' }),
+    'max-tokens': integer({
+      default: 100,
+      min: 1,
+      sought: ['tokens', 'length', 'max-new-tokens'],
+      help: 'tokens to generate',
+    }),
+    stop: text({ filled: true, help: 'end before this text' }),
   }),
   ...section('Sampling', {
     temperature: number({ default: 0.8, min: 0, help: 'how daring; 0 takes the likeliest token' }),
@@ -150,7 +202,8 @@ export const commands = {
   train: {
     summary: 'Trains a GPT on text and writes a model folder.',
     flags: trainFlags,
-    notes: `Ctrl-C finishes the step, saves and exits with 130 (SIGTERM: 143); a second Ctrl-C stops at once.
+    notes: `Ctrl-C finishes the step, saves and exits with 130 (SIGTERM: 143, a closed terminal: 129). A second Ctrl-C ends
+the process at once, at the latest after the batch that is being computed. Before the training begins the first does.
 --resume needs only --model: the other flags are those of the interrupted run unless they are given.`,
     examples: [
       'tsgpt train --data shakespeare.txt --model shakespeare',
@@ -190,7 +243,7 @@ Commands:
 ${names.join('\n')}
 
 tsgpt COMMAND --help shows a command's flags and examples; tsgpt --version the version.
-Exit codes: 0 done, 1 failed, 2 wrong command line, 130 stopped with Ctrl-C.
+Exit codes: 0 done, 1 failed, 2 wrong command line, 130 stopped with Ctrl-C, 143 with SIGTERM, 129 terminal closed.
 TSGPT_DEBUG=1 adds stack traces to errors.
 `;
 }

@@ -1,8 +1,10 @@
-/** `tsgpt train --dry-run`: what a run would take, reckoned from its sizes alone. */
+/** What a training run takes, reckoned from its sizes alone: the checks before it, and `tsgpt train --dry-run`. */
 
 import { linearCrossEntropyRows } from '../../lib/ops/loss.js';
-import { checkLength } from '../data/tokens.js';
+import { checkBatch, checkLength } from '../data/tokens.js';
+import { checkFits } from '../models/config.js';
 import { GPT, type GPTConfig } from '../models/index.js';
+import { batchesOfEpochs, checkValidation } from '../training/trainer.js';
 import { formatBytes, formatCount } from './format.js';
 import type { RunValues } from './run-flags.js';
 
@@ -37,20 +39,48 @@ export function estimateMemory(config: Sizes, tokens: number, batches = 1): Memo
   };
 }
 
+/** What a run comes to. */
+export interface RunPlan {
+  readonly parameters: number;
+  readonly memory: MemoryEstimate;
+  readonly tokensPerStep: number;
+  readonly steps: number;
+  readonly trainTokens: number;
+}
+
 /**
- * Prints the table, or with `--json` one object.
- * @throws ArgumentError when the text is too short to train on.
+ * Reckons a run up.
+ * @param tokens Numbers of tokens to train on and to validate.
+ * @throws ArgumentError or ConfigError for sizes that cannot be trained.
  */
-export function dryRun(values: RunValues, config: Sizes, trainTokens: number): void {
-  checkLength(trainTokens, values.seq);
-  const pass = values.batch * values.seq;
-  const tokensPerStep = pass * values['grad-accum-steps'];
-  const batches = Math.ceil((values.epochs * trainTokens) / pass);
-  const steps = values.steps ?? Math.ceil(batches / values['grad-accum-steps']);
+export function planRun(
+  values: RunValues,
+  config: Sizes,
+  tokens: { readonly train: number; readonly validation: number },
+): RunPlan {
+  const { batch, seq, 'grad-accum-steps': accumulation } = values;
   const parameters = GPT.countParameters(config);
-  const memory = estimateMemory(config, pass, values['grad-accum-steps']);
+  checkLength(tokens.train, seq);
+  checkBatch({ batchSize: batch, sequenceLength: seq });
+  checkValidation(tokens.validation, values['eval-interval']);
+  checkFits('GPT', parameters);
+  const pass = batch * seq;
+  return {
+    parameters,
+    memory: estimateMemory(config, pass, accumulation),
+    tokensPerStep: pass * accumulation,
+    steps: values.steps ?? Math.ceil(batchesOfEpochs(values.epochs, tokens.train, pass) / accumulation),
+    trainTokens: tokens.train,
+  };
+}
+
+/** Prints a plan as a table, or as one JSON object. */
+export function showPlan(
+  { parameters, memory, tokensPerStep, steps, trainTokens }: RunPlan,
+  json: boolean,
+): void {
   const total = Object.values(memory).reduce((a, b) => a + b, 0);
-  if (values.json) {
+  if (json) {
     const result = { parameters, memory_bytes: { total, ...memory }, tokens_per_step: tokensPerStep, steps };
     process.stdout.write(`${JSON.stringify(result)}\n`);
     return;

@@ -2,7 +2,9 @@
 
 import { readFileSync } from 'node:fs';
 
+import { fileError } from '../../lib/formats/system-error.js';
 import { FileError, setThreads } from '../../lib/index.js';
+import { decodeUtf8 } from '../data/index.js';
 import { generate as generateText, type Generation } from '../generation/index.js';
 import { GPT } from '../models/index.js';
 import { loadTokenizer, type Tokenizer } from '../tokenizers/index.js';
@@ -10,7 +12,7 @@ import { UsageError } from './args.js';
 import { samplingOptions, type GenerateValues } from './commands.js';
 import { formatCount } from './format.js';
 import { converse } from './interactive.js';
-import { defaultPrompt } from './prompt.js';
+import { defaultPrompt, noteCut } from './prompt.js';
 import { stopOnSignals } from './signals.js';
 
 /** Runs the command and answers its exit code. */
@@ -27,6 +29,12 @@ export async function generate(values: GenerateValues): Promise<number> {
       values.tokenizer ?? values.model,
       `its tokenizer has ${tokenizer.vocabSize} tokens, the model in ${values.model} ${model.config.vocab_size}: ` +
         'they do not belong together',
+    );
+  }
+  if (tokenizer.vocabSize < model.config.vocab_size) {
+    process.stderr.write(
+      `note: the tokenizer has ${tokenizer.vocabSize} tokens, the model ${model.config.vocab_size}; ` +
+        'those that only the model has are never drawn\n',
     );
   }
   return values.interactive ? converse(model, tokenizer, values) : complete(model, tokenizer, values);
@@ -55,7 +63,9 @@ async function complete(model: GPT, tokenizer: Tokenizer, values: GenerateValues
 }
 
 /** The speed in words or, when there is a text to report, both as one JSON object. */
-function report({ tokens, prefillTokens, prefillSeconds, decodeSeconds }: Generation, text?: string): void {
+function report(generation: Generation, text?: string): void {
+  const { tokens, prefillTokens, prefillSeconds, decodeSeconds } = generation;
+  noteCut(generation);
   // The first token comes with the prompt's pass.
   const speed = rate(tokens.length - 1, decodeSeconds);
   if (text === undefined) {
@@ -74,5 +84,12 @@ function report({ tokens, prefillTokens, prefillSeconds, decodeSeconds }: Genera
 const rate = (count: number, seconds: number): number => (seconds > 0 ? count / seconds : 0);
 
 function readPrompt(prompt = ''): string {
-  return prompt === '-' ? readFileSync(0, 'utf8') : prompt;
+  if (prompt !== '-') return prompt;
+  let bytes: Uint8Array;
+  try {
+    bytes = readFileSync(0);
+  } catch (error) {
+    throw fileError('standard input', 'cannot be read', error);
+  }
+  return decodeUtf8(bytes, 'standard input');
 }

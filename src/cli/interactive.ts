@@ -11,6 +11,7 @@ import type { GPT } from '../models/index.js';
 import type { Tokenizer } from '../tokenizers/index.js';
 import { UsageError } from './args.js';
 import { generateFlags, samplingOptions, type GenerateValues } from './commands.js';
+import { noteCut } from './prompt.js';
 
 /** Commands that set a flag's value. */
 const settings = {
@@ -34,7 +35,9 @@ const helpText = `A line is a prompt. Commands:
 export async function converse(model: GPT, tokenizer: Tokenizer, values: GenerateValues): Promise<number> {
   const current = { ...values };
   const { stdin: input, stdout: output } = process;
-  const lines = createInterface({ input, output, prompt: '> ', terminal: input.isTTY && output.isTTY });
+  const terminal = input.isTTY && output.isTTY;
+  const lines = createInterface({ input, output, prompt: '> ', terminal });
+  const ask = (): void => (terminal ? lines.prompt() : undefined); // standard output is for texts elsewhere
   let running: AbortController | undefined;
   let exitCode = 0;
   const interrupt = (): void => {
@@ -48,10 +51,10 @@ export async function converse(model: GPT, tokenizer: Tokenizer, values: Generat
   lines.on('SIGINT', interrupt); // a terminal in line-editing mode
   process.on('SIGINT', interrupt);
   try {
-    if (input.isTTY) output.write('Type a prompt, or /help.\n');
-    lines.prompt();
+    if (terminal) output.write('Type a prompt, or /help.\n');
+    ask();
     for await (const line of lines) {
-      if (line.trim() === '/quit') break;
+      if (/^\/quit(\s|$)/.test(line.trim())) break;
       try {
         if (line.startsWith('/')) output.write(command(line, current));
         else if (line !== '') {
@@ -63,7 +66,7 @@ export async function converse(model: GPT, tokenizer: Tokenizer, values: Generat
         process.stderr.write(`${error.message}\n`);
       }
       running = undefined;
-      lines.prompt();
+      ask();
     }
   } finally {
     lines.close();
@@ -87,6 +90,7 @@ async function answer(
     if (!signal.aborted) throw error;
   }
   process.stdout.write('\n');
+  noteCut(generation);
 }
 
 /** Runs `/name value` and answers what to print. */

@@ -1,12 +1,14 @@
 #!/usr/bin/env node
 /**
  * The entry of `tsgpt`. Finds the command, reads its flags, loads the command's module only then, and turns what
- * happens into an exit code: 0 done, 1 failed (one line on standard error), 2 wrong command line, 130 Ctrl-C.
+ * happens into an exit code: 0 done, 1 failed, 2 wrong command line (both say why in one line on standard error), 130
+ * Ctrl-C.
  */
 
 import { readFileSync } from 'node:fs';
 
-import { didYouMean, TsgptError } from '../../lib/errors.js';
+import { didYouMean, oneLine, TsgptError } from '../../lib/errors.js';
+import { fileError } from '../../lib/formats/system-error.js';
 import { parseFlags, UsageError } from './args.js';
 import {
   commandHelp,
@@ -21,8 +23,11 @@ import {
 /** A reader that has enough (`tsgpt generate | head`) is no failure. */
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code === 'EPIPE') process.exit(0);
-  fail(error);
+  fail(fileError('standard output', 'cannot be written', error));
+  process.exit(); // the first complaint is enough
 });
+/** Progress that nobody can read (a closed terminal, a full disk) does not end a training. */
+process.stderr.on('error', () => undefined);
 
 try {
   process.exitCode = await main(process.argv.slice(2));
@@ -76,17 +81,15 @@ function version(): string {
 
 function fail(error: unknown): void {
   const { message, stack } = error instanceof Error ? error : new Error(String(error));
-  if (error instanceof UsageError) {
-    process.stderr.write(`tsgpt: ${message}\nTry: tsgpt ${knownCommand()}--help\n`);
-    process.exitCode = 2;
-    return;
-  }
+  process.exitCode = error instanceof UsageError ? 2 : 1;
+  process.stderr.write(`${process.env.TSGPT_DEBUG === '1' ? stack : oneLine(complaint(error, message))}\n`);
+}
+
+function complaint(error: unknown, message: string): string {
+  if (message.startsWith('tsgpt: ')) return message;
+  if (error instanceof UsageError) return `tsgpt: ${message}; see tsgpt ${knownCommand()}--help`;
   const expected = error instanceof TsgptError || (error as NodeJS.ErrnoException).code !== undefined;
-  const text = message.startsWith('tsgpt: ')
-    ? message
-    : `tsgpt: ${expected ? '' : 'internal error: '}${message}`;
-  process.stderr.write(`${process.env.TSGPT_DEBUG === '1' ? stack : text}\n`);
-  process.exitCode = 1;
+  return `tsgpt: ${expected ? '' : 'internal error: '}${message}`;
 }
 
 function knownCommand(): string {

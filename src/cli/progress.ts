@@ -57,11 +57,11 @@ export class Progress {
     const last = step === this.total;
     if (this.#terminal) {
       if (time - this.#lastDraw < redrawMs && !last) return;
-      this.#draw(step / this.total, this.#text(state));
+      this.#draw(state);
     } else {
       const every = Math.max(1, Math.ceil(this.total / plainLines));
       if (step % every !== 0 && step !== this.first + 1 && !last && time - this.#lastDraw < plainMs) return;
-      this.stream.write(`${this.#text(state)}\n`);
+      this.stream.write(`${Object.values(this.#parts(state)).join('  ')}\n`);
     }
     this.#lastDraw = time;
   }
@@ -79,23 +79,35 @@ export class Progress {
     this.#drawn = false;
   }
 
-  #draw(part: number, text: string): void {
+  #draw(state: ProgressState): void {
     // The last column stays free: some terminals wrap there already.
     const width = (this.stream.columns ?? 80) - 1;
     const room = Math.min(mostBar, width - numbersWidth - 2 * String(this.total).length);
+    const part = state.step / this.total;
     const filled = Math.floor(part * room);
     const bar = room < leastBar ? '' : '█'.repeat(filled) + '░'.repeat(room - filled);
-    const line = `${bar}${`${Math.floor(part * 100)}%`.padStart(4)} ${text.replaceAll('  ', ' ')}`;
-    this.stream.write(`\r${line.slice(0, width)}\x1b[K`);
+    const percent = `${Math.floor(part * 100)}%`.padStart(4);
+    const { step, loss, lr, speed, left } = this.#parts(state);
+    // A narrow terminal shows the first of these that fits.
+    const lines = [
+      [`${bar}${percent}`, step, loss, lr, speed, left],
+      [percent, step, loss, speed, left],
+      [percent, loss, speed, left],
+      [percent, loss, left],
+    ].map((parts) => parts.join(' '));
+    const line = lines.find((text) => text.length <= width) ?? lines.at(-1)!.slice(0, width);
+    this.stream.write(`\r${line}\x1b[K`);
     this.#drawn = true;
   }
 
-  #text({ step, loss, lr, tokensPerSecond }: ProgressState): string {
+  #parts({ step, loss, lr, tokensPerSecond }: ProgressState) {
     const perStep = (this.now() - this.#start) / Math.max(1, step - this.first);
-    const left = formatDuration(((this.total - step) * perStep) / 1000);
-    return (
-      `step ${step}/${this.total}  loss ${formatLoss(loss)}  lr ${lr.toExponential(1)}  ` +
-      `${formatCount(tokensPerSecond)} tok/s  ${left} left`
-    );
+    return {
+      step: `step ${step}/${this.total}`,
+      loss: `loss ${formatLoss(loss)}`,
+      lr: `lr ${lr.toExponential(1)}`,
+      speed: `${formatCount(tokensPerSecond)} tok/s`,
+      left: `${formatDuration(((this.total - step) * perStep) / 1000)} left`,
+    };
   }
 }

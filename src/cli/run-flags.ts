@@ -3,11 +3,12 @@
  * folder, of which the command line may change what the saved weights and tokenizer have not fixed.
  */
 
-import { existsSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 
 import { FileError } from '../../lib/index.js';
+import { checkFree } from '../training/checkpoint.js';
 import { hasTrainingState, readTrainingProgress } from '../training/index.js';
+import { checkUnlocked } from '../training/run-lock.js';
 import { checkValues, resolveFlags, UsageError, type ParsedFlags } from './args.js';
 import { trainFlags, type TrainValues } from './commands.js';
 
@@ -44,26 +45,20 @@ export function settingsOf(values: RunValues): Record<string, unknown> {
 /** Nothing is lost by starting: an unfinished run and a model from elsewhere are not overwritten. */
 function newRun({ values }: Flags): TrainValues {
   if (!values['dry-run']) {
-    const remedy = 'or remove the folder to start again';
-    if (hasTrainingState(values.model)) {
-      const { step, run } = readTrainingProgress(values.model);
-      if (step < run.steps) {
-        const where = `step ${step} of ${run.steps}`;
-        throw new FileError(
-          values.model,
-          `holds a run that is not finished (${where}); continue it with --resume, ${remedy}`,
-        );
-      }
-    } else if (existsSync(join(values.model, 'config.json'))) {
-      throw new FileError(
-        values.model,
-        `holds a model that was not trained there; choose another --model, ${remedy}`,
-      );
-    }
+    checkUnlocked(values.model);
+    checkFree(values.model);
   }
-  // The run may be resumed from another folder.
-  const data = values.data === '-' ? '-' : resolve(values.data);
-  return { ...values, data, tokenizer: values.tokenizer && resolve(values.tokenizer) };
+  return withPaths(values);
+}
+
+/** Paths made absolute: the run may be resumed from another folder. */
+function withPaths(values: TrainValues): TrainValues {
+  const { data, tokenizer } = values;
+  return {
+    ...values,
+    data: data === '-' ? '-' : resolve(data),
+    tokenizer: tokenizer === undefined ? undefined : resolve(tokenizer),
+  };
 }
 
 function savedRun({ values, given }: Flags): TrainValues {
@@ -75,14 +70,21 @@ function savedRun({ values, given }: Flags): TrainValues {
     );
   }
   const saved = checkValues(trainFlags, settings, `${values.model}: `);
+  const wanted = withPaths(values);
   for (const name of fixed) {
-    if (given.has(name) && values[name] !== saved.get(name)) {
+    if (given.has(name) && wanted[name] !== saved.get(name)) {
       throw new UsageError(
         `--${name} cannot change in a run that is resumed; it is ${String(saved.get(name))} in ${values.model}`,
       );
     }
   }
   if (given.has('epochs')) saved.delete('steps');
-  for (const name of given) saved.set(name, values[name as keyof TrainValues]);
+  for (const name of given) saved.set(name, wanted[name as keyof TrainValues]);
   return resolveFlags(trainFlags, saved).values;
+}
+
+/** Throws FileError when there is nothing to resume. */
+export function checkHoldsRun(folder: string): void {
+  if (hasTrainingState(folder)) return;
+  throw new FileError(folder, 'holds no training run that could be resumed; start one without --resume');
 }

@@ -3,49 +3,49 @@
  * everything else goes to standard error.
  */
 
-import { accessSync, constants } from 'node:fs';
-
-import { makeFolder } from '../../lib/formats/atomic-file.js';
-import { FileError, manualSeed, nativeInfo, setThreads } from '../../lib/index.js';
+import { manualSeed, nativeInfo, setThreads } from '../../lib/index.js';
 import { readTexts, splitTokens } from '../data/index.js';
 import { generate } from '../generation/index.js';
 import { GPT } from '../models/index.js';
 import { CharTokenizer, loadTokenizer, type Tokenizer } from '../tokenizers/index.js';
-import { Trainer, type TrainingResult } from '../training/index.js';
+import { lockRun, Trainer, type TrainingResult } from '../training/index.js';
 import { resolveFlags, type ParsedFlags } from './args.js';
 import { generateFlags, samplingOptions, type trainFlags } from './commands.js';
-import { dryRun } from './dry-run.js';
-import { formatCount, formatDuration, formatLoss } from './format.js';
+import { planRun, showPlan } from './dry-run.js';
+import { formatCount, formatDuration, formatLoss, shellWord } from './format.js';
 import { Progress } from './progress.js';
 import { defaultPrompt } from './prompt.js';
-import { runFlags, settingsOf, type RunValues } from './run-flags.js';
+import { checkHoldsRun, runFlags, settingsOf, type RunValues } from './run-flags.js';
 import { stopOnSignals } from './signals.js';
 
 const say = (line: string): unknown => process.stderr.write(`${line}\n`);
 
 /** Runs the command and answers its exit code. */
 export async function train(flags: ParsedFlags<typeof trainFlags>): Promise<number> {
-  using stop = stopOnSignals('finishing the step and saving; again to stop at once');
+  const { model: folder, resume, 'dry-run': dry } = flags.values;
+  if (resume) checkHoldsRun(folder);
+  using resumed = resume && !dry ? lockRun(folder) : undefined; // before anything of the run is read
   const values = runFlags(flags);
-  const folder = values.model;
   if (values.threads !== undefined) setThreads(values.threads);
   const { text, files } = await readTexts(values.data);
   const tokenizer = chooseTokenizer(values, text);
   const { train: ids, validation } = splitTokens(tokenizer.encode(text), values['val-split']);
   const config = modelConfig(values, tokenizer.vocabSize);
-  if (values['dry-run']) {
-    dryRun(values, config, ids.length);
+  const plan = planRun(values, config, { train: ids.length, validation: validation.length });
+  if (dry) {
+    showPlan(plan, values.json);
     return 0;
   }
 
+  using lock = resumed ?? lockRun(folder);
+  using stop = stopOnSignals('finishing the step and saving; again to stop at once');
   manualSeed(values.seed);
-  const model = values.resume ? GPT.fromPretrained(folder) : new GPT(config);
+  const model = resume ? GPT.fromPretrained(folder) : new GPT(config);
   const trainer = new Trainer({
     ...trainerOptions(values),
-    ...{ model, tokenizer, train: ids, validation, folder, signal: stop.signal },
+    ...{ model, tokenizer, train: ids, validation, folder, lock, signal: stop.signal },
   });
-  const changes = values.resume ? trainer.resume() : [];
-  if (!values.resume) makeWritable(folder);
+  const changes = resume ? trainer.resume() : [];
 
   const { isa, threads } = nativeInfo();
   const source = files.length === 1 ? files[0] : `${files.length} files`;
@@ -57,11 +57,12 @@ export async function train(flags: ParsedFlags<typeof trainFlags>): Promise<numb
     `model: ${values.layers} layers, ${values.heads} heads, ${values.embed} wide, ` +
       `${formatCount(model.numParameters())} parameters; ${isa}, ${threads} thread${threads === 1 ? '' : 's'}`,
   );
-  if (values.resume) say(`resuming ${folder} at step ${trainer.step} of ${trainer.steps}`);
+  if (resume) say(`resuming ${folder} at step ${trainer.step} of ${trainer.steps}`);
   if (changes.length > 0) say(`it will not go on exactly as before: ${changes.join('; ')}`);
 
   const result = await showProgress(trainer);
   say(result.stopped ? stoppedLine(result, trainer, folder) : doneLine(result, folder));
+  stop.notice = 'stopped';
   if (!result.stopped) await showSamples(model, tokenizer, values, stop.signal);
   if (values.json) printJson(result, model.numParameters());
   return stop.exitCode ?? 0;
@@ -107,16 +108,6 @@ function trainerOptions(values: RunValues) {
   };
 }
 
-/** A folder that cannot be written is noticed before the training, not after it. */
-function makeWritable(path: string): void {
-  makeFolder(path);
-  try {
-    accessSync(path, constants.W_OK);
-  } catch (cause) {
-    throw new FileError(path, `cannot be written (${(cause as NodeJS.ErrnoException).code})`, { cause });
-  }
-}
-
 async function showProgress(trainer: Trainer): Promise<TrainingResult> {
   const progress = new Progress(trainer.steps, trainer.step);
   trainer.on('step', (event) => progress.update(event));
@@ -134,7 +125,8 @@ async function showProgress(trainer: Trainer): Promise<TrainingResult> {
 }
 
 function stoppedLine({ steps }: TrainingResult, trainer: Trainer, folder: string): string {
-  return `stopped at step ${steps} of ${trainer.steps} and saved; continue with: tsgpt train --model ${folder} --resume`;
+  const where = `stopped at step ${steps} of ${trainer.steps}${steps < trainer.steps ? '' : ', before its evaluation,'}`;
+  return `${where} and saved; continue with: tsgpt train --model ${shellWord(folder)} --resume`;
 }
 
 function doneLine({ steps, seconds, tokensPerSecond, best }: TrainingResult, folder: string): string {
@@ -142,7 +134,7 @@ function doneLine({ steps, seconds, tokensPerSecond, best }: TrainingResult, fol
   return `${steps} steps, ${formatDuration(seconds)}, ${formatCount(tokensPerSecond)} tok/s; ${loss}saved in ${folder}`;
 }
 
-/** Generates with the defaults of `tsgpt generate`; beside a JSON result on standard error. */
+/** Generates with the defaults of `tsgpt generate`, until the signal comes; beside a JSON result on standard error. */
 async function showSamples(
   model: GPT,
   tokenizer: Tokenizer,
@@ -151,9 +143,16 @@ async function showSamples(
 ): Promise<void> {
   const output = values.json ? process.stderr : process.stdout;
   const defaults = resolveFlags(generateFlags, new Map()).values;
-  for (let i = 0; i < values['gen-samples'] && !signal.aborted; i++) {
-    const options = samplingOptions({ ...defaults, 'max-tokens': values['gen-len'], seed: values.seed + i });
-    const text = await generate(model, tokenizer, defaultPrompt(tokenizer), options).text();
+  for (let i = 0; i < values['gen-samples']; i++) {
+    const seed = (values.seed % 2 ** 52) + i; // so that the sum is a seed, too
+    const options = { ...samplingOptions({ ...defaults, 'max-tokens': values['gen-len'], seed }), signal };
+    let text: string;
+    try {
+      text = await generate(model, tokenizer, defaultPrompt(tokenizer), options).text();
+    } catch (error) {
+      if (signal.aborted) return;
+      throw error;
+    }
     output.write(`--- sample ${i + 1} ---\n${text}\n`);
   }
 }

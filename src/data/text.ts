@@ -8,7 +8,7 @@ import { readdirSync, readFileSync, statSync, type Stats } from 'node:fs';
 import { extname, join, relative } from 'node:path';
 
 import { FileError } from '../../lib/errors.js';
-import { fileError } from '../../lib/formats/system-error.js';
+import { fileError, systemCode } from '../../lib/formats/system-error.js';
 import { compilePattern, isPattern } from './glob.js';
 
 /** Endings of the files that are taken from a folder. */
@@ -86,7 +86,7 @@ function statOf(path: string): Stats | undefined {
 
 /**
  * All files below a folder, sorted by path; hidden ones and node_modules apart. Links to folders are not
- * followed.
+ * followed, broken links left out.
  */
 function walk(folder: string): string[] {
   let entries;
@@ -100,9 +100,18 @@ function walk(folder: string): string[] {
     const path = join(folder, entry.name);
     if (entry.name.startsWith('.') || entry.name === 'node_modules') return [];
     if (entry.isDirectory()) return walk(path);
-    const isFile = entry.isFile() || (entry.isSymbolicLink() && (statOf(path)?.isFile() ?? false));
-    return isFile ? [path] : [];
+    return entry.isFile() || (entry.isSymbolicLink() && leadsToFile(path)) ? [path] : [];
   });
+}
+
+/** Links that lead nowhere, or in a circle, are no files. */
+function leadsToFile(link: string): boolean {
+  try {
+    return statSync(link, { throwIfNoEntry: false })?.isFile() ?? false;
+  } catch (error) {
+    if (systemCode(error) === 'ELOOP') return false;
+    throw fileError(link, 'cannot be read', error);
+  }
 }
 
 function readBytes(file: string): Buffer {

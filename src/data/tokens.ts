@@ -69,6 +69,7 @@ export class BatchSampler {
     checkSize('batchSize', options.batchSize);
     checkSize('sequenceLength', options.sequenceLength);
     checkLength(ids.length, options.sequenceLength);
+    checkBatch(options);
     this.#ids = ids;
     this.#batchSize = options.batchSize;
     this.#sequenceLength = options.sequenceLength;
@@ -77,10 +78,8 @@ export class BatchSampler {
 
   /** The next batch, drawn at random. */
   next(): Batch {
-    const places = Array.from({ length: this.#batchSize }, () =>
-      this.#generator.nextInt(this.#ids.length - this.#sequenceLength),
-    );
-    return windows(this.#ids, places, this.#sequenceLength);
+    const places = this.#ids.length - this.#sequenceLength;
+    return windows(this.#ids, [this.#batchSize, this.#sequenceLength], () => this.#generator.nextInt(places));
   }
 
   state(): SamplerState {
@@ -104,23 +103,30 @@ export function* sequentialBatches(ids: Int32Array, options: BatchOptions): Iter
   const whole = Math.floor(predictions / sequenceLength);
   for (let first = 0; first < whole; first += batchSize) {
     const count = Math.min(batchSize, whole - first);
-    const places = Array.from({ length: count }, (_, i) => (first + i) * sequenceLength);
-    yield windows(ids, places, sequenceLength);
+    yield windows(ids, [count, sequenceLength], (row) => (first + row) * sequenceLength);
   }
   const rest = predictions - whole * sequenceLength;
-  if (rest > 0) yield windows(ids, [whole * sequenceLength], rest);
+  if (rest > 0) yield windows(ids, [1, rest], () => whole * sequenceLength);
 }
 
-/** The windows of `length` tokens that begin at `places`, and those one position on. */
-function windows(ids: Int32Array, places: readonly number[], length: number): Batch {
-  const inputs = Tensor.empty([places.length, length], 'int32', 'batch inputs');
-  const targets = Tensor.empty([places.length, length], 'int32', 'batch targets');
-  places.forEach((place, row) => {
+/** Windows of tokens, each from the place that `placeOf` gives for its row, and those one position on. */
+function windows(
+  ids: Int32Array,
+  [rows, length]: readonly [rows: number, length: number],
+  placeOf: (row: number) => number,
+): Batch {
+  const inputs = Tensor.empty([rows, length], 'int32', 'batch inputs');
+  const targets = Tensor.empty([rows, length], 'int32', 'batch targets');
+  for (let row = 0; row < rows; row++) {
+    const place = placeOf(row);
     inputs.memory.set(ids.subarray(place, place + length), row * length);
     targets.memory.set(ids.subarray(place + 1, place + 1 + length), row * length);
-  });
+  }
   return { inputs, targets };
 }
+
+/** Tokens of a batch at most: their positions are 32-bit integers. */
+const mostTokens = 2 ** 31 - 1;
 
 /** Throws ArgumentError unless there are tokens enough for one window and the id that follows it. */
 export function checkLength(tokens: number, sequenceLength: number): void {
@@ -128,6 +134,15 @@ export function checkLength(tokens: number, sequenceLength: number): void {
   throw new ArgumentError(
     `BatchSampler: the text has ${tokens} tokens to train on, too few for a sequence of ${sequenceLength} ` +
       `(at least ${sequenceLength + 1} are needed); use a longer text or a shorter sequence`,
+  );
+}
+
+/** Throws ArgumentError when a batch has more tokens than the kernels can count. */
+export function checkBatch({ batchSize, sequenceLength }: BatchOptions): void {
+  if (batchSize * sequenceLength <= mostTokens) return;
+  throw new ArgumentError(
+    `BatchSampler: a batch of ${batchSize} sequences of ${sequenceLength} has more than ${mostTokens} tokens; ` +
+      'use smaller batches, and accumulate their gradients',
   );
 }
 

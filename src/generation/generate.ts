@@ -15,7 +15,7 @@ import {
 } from '../../lib/index.js';
 import type { KVCache } from '../models/index.js';
 import type { Tokenizer } from '../tokenizers/index.js';
-import { checkSampling, sample, type SamplingOptions } from './sampling.js';
+import { checkSampling, sample, shown, type SamplingOptions } from './sampling.js';
 import { TextStream } from './text-stream.js';
 
 /** What generation needs of a model: a decoder with a cache. */
@@ -60,14 +60,24 @@ export class Generation implements AsyncIterable<string> {
   /** Time spent on the tokens after the first. */
   decodeSeconds = 0;
   readonly #pieces: AsyncGenerator<string, void>;
+  #taken = false;
 
   /** @internal Use {@link generate}. */
   constructor(run: (generation: Generation) => AsyncGenerator<string, void>) {
     this.#pieces = run(this);
   }
 
-  /** The pieces of text as they become certain. Leaving the loop early frees the cache. */
+  /**
+   * The pieces of text as they become certain. Leaving the loop early frees the cache.
+   * @throws ArgumentError the second time: the text is made only once.
+   */
   [Symbol.asyncIterator](): AsyncGenerator<string, void> {
+    if (this.#taken) {
+      throw new ArgumentError(
+        'generate: this generation has run or is running; call generate again for another',
+      );
+    }
+    this.#taken = true;
     return this.#pieces;
   }
 
@@ -101,17 +111,23 @@ export function generate(
   options: GenerateOptions = {},
 ): Generation {
   checkOptions('generate', options, knownOptions);
-  const { maxNewTokens = 100, seed = Math.floor(Math.random() * 2 ** 32), stop = [], signal } = options;
-  if (!Number.isSafeInteger(maxNewTokens) || maxNewTokens < 0) {
-    throw new ArgumentError(`generate: maxNewTokens must be a non-negative integer, got ${maxNewTokens}`);
+  const { maxNewTokens = 100, seed = Math.floor(Math.random() * 2 ** 32), signal } = options;
+  if (!isCount(maxNewTokens)) {
+    throw new ArgumentError(
+      `generate: maxNewTokens must be a non-negative integer, got ${shown(maxNewTokens)}`,
+    );
   }
   const sampling = checkSampling(options);
   const generator = new Generator(seed);
-  const ids = Array.from(typeof prompt === 'string' ? tokenizer.encode(prompt) : prompt);
-  if (ids.length === 0)
-    throw new ArgumentError('generate: the prompt is empty; give at least one token to start from');
+  const ids = promptIds(tokenizer, prompt);
   const eosId = options.eosId === undefined ? (tokenizer.eosId ?? null) : options.eosId;
-  const stream = new TextStream(tokenizer, typeof stop === 'string' ? [stop] : stop);
+  if (eosId !== null && !isCount(eosId)) {
+    throw new ArgumentError(`generate: eosId must be a token id or null, got ${shown(eosId)}`);
+  }
+  if (signal !== undefined && typeof (signal as Partial<AbortSignal> | null)?.throwIfAborted !== 'function') {
+    throw new ArgumentError("generate: signal must be an AbortController's signal");
+  }
+  const stream = new TextStream(tokenizer, stopTexts(options.stop));
 
   return new Generation(async function* (generation) {
     generation.promptTokens = ids.length;
@@ -127,7 +143,8 @@ export function generate(
         const started = performance.now();
         const logits = nextLogits(model, ids.slice(fed), cache);
         fed = ids.length;
-        const id = sample(logits, sampling, generator);
+        // A model may have more ids than its tokenizer (padding to a round number); these have no text.
+        const id = sample(logits.subarray(0, tokenizer.vocabSize), sampling, generator);
         const seconds = (performance.now() - started) / 1000;
         if (generation.tokens.length > 0) generation.decodeSeconds += seconds;
         else [generation.prefillTokens, generation.prefillSeconds] = [cache.length, seconds];
@@ -152,6 +169,33 @@ export function generate(
       cache.dispose();
     }
   });
+}
+
+const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 0;
+
+function promptIds(tokenizer: Tokenizer, prompt: unknown): number[] {
+  const isList = typeof prompt === 'object' && prompt !== null && 'length' in prompt;
+  if (typeof prompt !== 'string' && !isList) {
+    throw new ArgumentError(`generate: the prompt must be a text or token ids, got ${shown(prompt)}`);
+  }
+  const ids = Array.from<unknown>(
+    typeof prompt === 'string' ? tokenizer.encode(prompt) : (prompt as ArrayLike<unknown>),
+  );
+  if (ids.length === 0) {
+    throw new ArgumentError('generate: the prompt is empty; give at least one token to start from');
+  }
+  const wrong = ids.findIndex((id) => !isCount(id));
+  if (wrong >= 0) {
+    throw new ArgumentError(`generate: the prompt must be token ids, got ${shown(ids[wrong])} at ${wrong}`);
+  }
+  return ids as number[];
+}
+
+function stopTexts(stop: unknown = []): string[] {
+  const texts: unknown[] = Array.isArray(stop) ? stop : [stop];
+  const wrong = texts.find((text) => typeof text !== 'string');
+  if (wrong === undefined && !texts.includes(undefined)) return texts as string[];
+  throw new ArgumentError(`generate: stop must be a text or several, got ${shown(wrong)}`);
 }
 
 /**

@@ -14,20 +14,24 @@ export interface SamplingOptions {
   readonly topP?: number;
 }
 
+/** A value for a message: JavaScript's callers give strings where numbers belong. */
+export const shown = (value: unknown): string =>
+  typeof value === 'string' ? JSON.stringify(value) : String(value);
+
 /** Throws ArgumentError when an option is out of range. */
 export function checkSampling({
   temperature = 1,
   topK = 0,
   topP = 1,
 }: SamplingOptions): Required<SamplingOptions> {
-  if (!(temperature >= 0 && temperature < Infinity)) {
-    throw new ArgumentError(`generate: temperature must be 0 (greedy) or greater, got ${temperature}`);
+  if (typeof temperature !== 'number' || !(temperature >= 0 && temperature < Infinity)) {
+    throw new ArgumentError(`generate: temperature must be 0 (greedy) or greater, got ${shown(temperature)}`);
   }
   if (!Number.isSafeInteger(topK) || topK < 0) {
-    throw new ArgumentError(`generate: topK must be 0 (all) or a positive integer, got ${topK}`);
+    throw new ArgumentError(`generate: topK must be 0 (all) or a positive integer, got ${shown(topK)}`);
   }
-  if (!(topP > 0 && topP <= 1)) {
-    throw new ArgumentError(`generate: topP must lie above 0 and at most at 1, got ${topP}`);
+  if (typeof topP !== 'number' || !(topP > 0 && topP <= 1)) {
+    throw new ArgumentError(`generate: topP must lie above 0 and at most at 1, got ${shown(topP)}`);
   }
   return { temperature, topK, topP };
 }

@@ -13,6 +13,7 @@ import {
   type Tensor,
   writeFileAtomic,
 } from '../../lib/index.js';
+import { oneLine } from '../../lib/errors.js';
 import { finishReplacement, makeFolder } from '../../lib/formats/atomic-file.js';
 import { type Module, withoutInit } from '../nn/index.js';
 
@@ -69,7 +70,7 @@ function readConfig(folder: string, modelType: string): ConfigFile {
   try {
     config = JSON.parse(text);
   } catch (cause) {
-    throw new FileError(path, `is not JSON: ${(cause as Error).message}`, { cause });
+    throw new FileError(path, `is not JSON: ${oneLine((cause as Error).message)}`, { cause });
   }
   if (typeof config !== 'object' || config === null || Array.isArray(config)) {
     throw new FileError(path, 'must hold a JSON object');

@@ -5,7 +5,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { FileError, TsgptError } from '../../lib/errors.js';
+import { FileError, oneLine, TsgptError } from '../../lib/errors.js';
 import { finishReplacement } from '../../lib/formats/atomic-file.js';
 import { fileError } from '../../lib/formats/system-error.js';
 import { CharTokenizer } from './char.js';
@@ -59,6 +59,6 @@ function readJson(file: string): unknown {
   try {
     return JSON.parse(text);
   } catch (error) {
-    throw new FileError(file, `is not valid JSON: ${(error as Error).message}`, { cause: error });
+    throw new FileError(file, `is not valid JSON: ${oneLine((error as Error).message)}`, { cause: error });
   }
 }

@@ -5,7 +5,7 @@
 
 /** Text to ids and back. */
 export interface Tokenizer {
-  /** The kind, as messages and `tsgpt info` name it: `char`, ... */
+  /** The kind: `char`, ... */
   readonly type: string;
   /** Number of ids: they run from 0 to `vocabSize - 1`. */
   readonly vocabSize: number;

@@ -57,6 +57,8 @@ export class AdamW {
     const { lr = 1e-3, betas = [0.9, 0.999], eps = 1e-8, weightDecay = 0.01 } = options;
     checkAtLeastZero('lr', lr);
     checkAtLeastZero('eps', eps);
+    const given: number = betas.length;
+    if (given !== 2) throw new ArgumentError(`AdamW: betas must be two numbers, got ${given}`);
     for (const beta of betas) {
       if (!(beta >= 0 && beta < 1))
         throw new ArgumentError(`AdamW: betas must be from 0 to below 1, got ${beta}`);

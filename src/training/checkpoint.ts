@@ -4,22 +4,30 @@
  *
  *     config.json  model.safetensors  tokenizer.json     the model after the last save: what generate loads
  *     training_state.safetensors                         moments of the optimizer; step, random streams, ... as notes
- *     best/                                              the model with the least validation loss
+ *     best/                                              the model with the least validation loss, and which that is
  *     checkpoint-<step>/                                 earlier saves, whole folders like this one (hard links)
+ *     training.lock                                      held by the run that is going on (run-lock.ts)
  *
  * The files of a folder are replaced together (lib/formats/atomic-file.ts): a run that is killed at any
- * moment leaves a model and a training state of the same step.
+ * moment leaves a model and a training state of the same step. A run saves itself before its first step, so what
+ * a folder holds is always one run.
  */
 
-import { copyFileSync, existsSync, linkSync, readdirSync, rmSync } from 'node:fs';
+import { copyFileSync, existsSync, linkSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { FileError } from '../../lib/errors.js';
-import { createFolder, finishReplacement, replaceFiles } from '../../lib/formats/atomic-file.js';
+import {
+  createFolder,
+  finishReplacement,
+  replaceFiles,
+  writeFileAtomic,
+} from '../../lib/formats/atomic-file.js';
 import { openSafetensors, saveSafetensors } from '../../lib/formats/safetensors.js';
 import { fileError } from '../../lib/formats/system-error.js';
 import type { Tensor } from '../../lib/tensor.js';
 import type { Tokenizer } from '../tokenizers/tokenizer.js';
+import { lockFile } from './run-lock.js';
 
 /** A model that can write itself into a folder. */
 export interface Savable {
@@ -30,6 +38,12 @@ export interface Savable {
 export interface StreamState {
   readonly seed: number;
   readonly offset: number;
+}
+
+/** A validation loss and the step that it was measured after. */
+export interface Evaluation {
+  readonly step: number;
+  readonly loss: number;
 }
 
 /** Where a run stands, beside weights and moments. Plain data; numbers come back with the same bits. */
@@ -43,9 +57,9 @@ export interface TrainingProgress {
   /** Losses of the last steps, oldest first. */
   readonly recentLosses: readonly number[];
   /** The last evaluation. */
-  readonly evaluation: { readonly step: number; readonly loss: number } | null;
+  readonly evaluation: Evaluation | null;
   /** The evaluation with the least loss. */
-  readonly best: { readonly step: number; readonly loss: number } | null;
+  readonly best: Evaluation | null;
   /** The stream that draws batches. */
   readonly sampler: StreamState;
   /** The stream of dropout. */
@@ -61,6 +75,9 @@ export const trainingStateFile = 'training_state.safetensors';
 const stateFormat = 'tsgpt-training-state';
 const stateVersion = '1';
 const snapshotPrefix = 'checkpoint-';
+const bestFolder = 'best';
+/** In best/: which evaluation its model is of. */
+const evaluationFile = 'evaluation.json';
 
 /**
  * Writes model and tokenizer, and the state of the training where it is given, so that all change together.
@@ -78,6 +95,85 @@ export function saveRun(
     const notes = { format: stateFormat, version: stateVersion, progress: JSON.stringify(training.progress) };
     saveSafetensors(join(staging, trainingStateFile), training.optimizer, notes);
   });
+}
+
+/** Writes `best/`: model, tokenizer, and the evaluation that they are of. Returns its path. */
+export function saveBest(
+  folder: string,
+  model: Savable,
+  tokenizer: Tokenizer | undefined,
+  evaluation: Evaluation,
+): string {
+  const best = join(folder, bestFolder);
+  replaceFiles(best, (staging) => {
+    model.savePretrained(staging);
+    tokenizer?.save(join(staging, 'tokenizer.json'));
+    writeFileAtomic(join(staging, evaluationFile), `${JSON.stringify(evaluation)}\n`);
+  });
+  return best;
+}
+
+/** The evaluation that the model in `best/` is of; null when there is none of a run. */
+export function readBest(folder: string): Evaluation | null {
+  const best = join(folder, bestFolder);
+  finishReplacement(best);
+  try {
+    const value: unknown = JSON.parse(readFileSync(join(best, evaluationFile), 'utf8'));
+    return isEvaluation(value) ? value : null;
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * Throws FileError where a new run would overwrite something: a run that is not finished, or a model from elsewhere.
+ */
+export function checkFree(folder: string): void {
+  if (hasTrainingState(folder)) {
+    const { step, run } = readTrainingProgress(folder);
+    if (step < run.steps) {
+      const where = `step ${step} of ${run.steps}`;
+      throw new FileError(
+        folder,
+        `holds a run that is not finished (${where}); resume it (--resume), or remove the folder to start again`,
+      );
+    }
+  } else if (existsSync(join(folder, 'config.json'))) {
+    throw new FileError(folder, foreign);
+  }
+  for (const name of subfolders(folder)) {
+    const path = join(folder, name);
+    if (isOfRun(folder, name) || !existsSync(join(path, 'config.json'))) continue;
+    throw new FileError(path, foreign);
+  }
+}
+
+const foreign = 'holds a model that was not trained there; choose another folder';
+
+/** Removes what an earlier, finished run has left beside the model: its best model and its earlier saves. */
+export function removeEarlierRun(folder: string): void {
+  for (const name of subfolders(folder)) if (isOfRun(folder, name)) removeFolder(join(folder, name));
+}
+
+/** Names of the folders in which runs keep models. */
+function subfolders(folder: string): string[] {
+  let names: string[];
+  try {
+    names = readdirSync(folder);
+  } catch {
+    return []; // Whoever writes into a folder that is none will say so.
+  }
+  return names.filter((name) => name === bestFolder || snapshotStep(name) !== null);
+}
+
+/** Whether a run wrote the folder. */
+const isOfRun = (folder: string, name: string): boolean =>
+  name === bestFolder ? readBest(folder) !== null : existsSync(join(folder, name, trainingStateFile));
+
+/** The step in the name of a snapshot's folder; null for other names. */
+function snapshotStep(name: string): number | null {
+  const digits = /^checkpoint-(\d+)$/.exec(name)?.[1];
+  return digits === undefined ? null : Number(digits);
 }
 
 /** Whether a folder holds a run that can go on. */
@@ -125,15 +221,15 @@ function isProgress(value: unknown): value is TrainingProgress {
     typeof value.seconds === 'number' &&
     Array.isArray(recentLosses) &&
     recentLosses.every((loss) => typeof loss === 'number') &&
-    [evaluation, best].every(
-      (e) => e === null || (isObject(e) && isCount(e.step) && typeof e.loss === 'number'),
-    ) &&
+    [evaluation, best].every((e) => e === null || isEvaluation(e)) &&
     [value.sampler, value.generator].every((s) => isObject(s) && isCount(s.seed) && isCount(s.offset)) &&
     isObject(value.run) &&
     isObject(value.settings)
   );
 }
 
+const isEvaluation = (value: unknown): value is Evaluation =>
+  isObject(value) && isCount(value.step) && typeof value.loss === 'number';
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
@@ -149,12 +245,13 @@ export function keepSnapshot(folder: string, step: number, keep: number): string
   const snapshot = join(folder, `${snapshotPrefix}${step}`);
   createFolder(snapshot, (staging) => {
     for (const entry of readdirSync(folder, { withFileTypes: true })) {
-      if (entry.isFile() && !entry.name.startsWith('.'))
-        share(join(folder, entry.name), join(staging, entry.name));
+      if (!entry.isFile() || entry.name.startsWith('.') || entry.name === lockFile) continue;
+      share(join(folder, entry.name), join(staging, entry.name));
     }
   });
-  const earlier = readdirSync(folder)
-    .map((name) => Number(/^checkpoint-(\d+)$/.exec(name)?.[1] ?? NaN))
+  const earlier = subfolders(folder)
+    .filter((name) => name !== bestFolder && isOfRun(folder, name))
+    .map((name) => snapshotStep(name)!)
     .filter((s) => s < step)
     .sort((a, b) => b - a);
   for (const old of earlier.slice(keep - 1)) removeFolder(join(folder, `${snapshotPrefix}${old}`));

@@ -4,12 +4,14 @@ export { AdamW, decayGroups, type AdamWOptions, type ParameterGroup } from './ad
 export {
   hasTrainingState,
   readTrainingProgress,
+  type Evaluation,
   type Savable,
   type StreamState,
   type TrainingProgress,
 } from './checkpoint.js';
 export { clipGradNorm, clipScale, gradNorm } from './clip.js';
 export { nextTokenLoss, type TrainableModel } from './loss.js';
+export { lockRun, type RunLock } from './run-lock.js';
 export {
   constantSchedule,
   constantScheduleWithWarmup,

@@ -240,9 +240,16 @@ describe('error classes', () => {
   it('suggest what was meant', () => {
     expect(didYouMean('topk', ['topK', 'topP'])).toBe(" (did you mean 'topK'?)");
     expect(didYouMean('nothing', ['topK', 'topP'])).toBe('');
+    expect(didYouMean('jsno', ['keep', 'json'])).toBe(" (did you mean 'json'?)");
+    expect(didYouMean('temp', ['topK', 'temperature'])).toBe(" (did you mean 'temperature'?)");
+    expect(didYouMean('--temp', ['--keep', '--lr'])).toBe('');
+    expect(didYouMean('wd', ['lr', 'topK'])).toBe('');
     expect(() => checkOptions('generate', { seeed: 1 }, ['seed'])).toThrow(
       "generate: unknown option 'seeed' (did you mean 'seed'?)",
     );
     expect(() => checkOptions('generate', { seed: 1 }, ['seed'])).not.toThrow();
+    expect(() => checkOptions('generate', null as never, ['seed'])).toThrow(
+      'generate: the options must be an object, got null',
+    );
   });
 });

@@ -26,7 +26,8 @@ const table = section('Things', {
   dropout: number({ default: 0, min: 0, below: 1, help: 'dropout' }),
   'top-p': number({ default: 0.9, above: 0, max: 1, help: 'nucleus' }),
   share: number({ default: 0.5, min: 0, max: 1, help: 'part' }),
-  data: text({ default: '.', help: 'path' }),
+  data: text({ default: '.', help: 'path', sought: ['input'] }),
+  file: text({ filled: true, help: 'path' }),
   kind: text({ default: 'char', choices: ['char', 'byte'], help: 'kind' }),
   json: toggle({ help: 'JSON' }),
   config: text({ help: 'file' }),
@@ -68,6 +69,11 @@ describe('parseFlags', () => {
     [['--layer', '2'], "unknown flag --layer (did you mean '--layers'?)"],
     [['--top_p', '0.5'], "unknown flag --top_p (did you mean '--top-p'?)"],
     [['--xylophone'], 'unknown flag --xylophone'],
+    [['--drop', '0.1'], "unknown flag --drop (did you mean '--dropout'?)"],
+    [['--input', 'a'], "unknown flag --input (did you mean '--data'?)"],
+    [['--no-jsom'], "unknown flag --no-jsom (did you mean '--no-json'?)"],
+    [['--temp', '3'], 'unknown flag --temp'],
+    [['--file='], '--file must not be empty'],
     [['--no-layers'], "unknown flag --no-layers (did you mean '--layers'?)"],
     [['--layers'], '--layers needs a value (N)'],
     [['--layers', '--json'], '--layers needs a value (N)'],
@@ -127,6 +133,56 @@ describe('--config', () => {
   it('names the file that is missing or no JSON', () => {
     expect(problem('--config', join(folder, 'none.json'))).toContain('none.json: no such file');
     expect(problem('--config', config('{"layers": '))).toMatch(/config\.json: .*JSON/);
+    expect(problem('--config', config('{\n  "layers": two\n}'))).toMatch(/^.*config\.json: .*JSON$/);
+  });
+});
+
+describe('the flags of the commands', () => {
+  const suggestion = (name: CommandName, flag: string): string | undefined => {
+    try {
+      parseFlags(commands[name].flags, [flag, '1']);
+    } catch (error) {
+      return /did you mean '(.*)'/.exec((error as Error).message)?.[1];
+    }
+    throw new Error('accepted');
+  };
+
+  it.each([
+    ['generate', '--temp', '--temperature'],
+    ['generate', '--tokens', '--max-tokens'],
+    ['generate', '--max_new_tokens', '--max-tokens'],
+    ['train', '--temp', undefined],
+    ['train', '--wd', '--weight-decay'],
+    ['train', '--batch-size', '--batch'],
+    ['train', '--learning-rate', '--lr'],
+    ['train', '--eval', '--eval-interval'],
+    ['train', '--no-resum', '--no-resume'],
+    ['train', '--block-size', '--seq'],
+  ] as const)('%s %s: %s', (name, flag, expected) => expect(suggestion(name, flag)).toBe(expected));
+
+  it('refuse empty paths, and more threads than the kernels run on', () => {
+    for (const [name, flag] of [
+      ['train', 'data'],
+      ['train', 'model'],
+      ['train', 'tokenizer'],
+      ['train', 'config'],
+      ['generate', 'model'],
+      ['generate', 'tokenizer'],
+      ['generate', 'stop'],
+    ] as const) {
+      expect(() => parseFlags(commands[name].flags, [`--${flag}=`]), flag).toThrow(
+        `--${flag} must not be empty`,
+      );
+    }
+    expect(() => parseFlags(commands.train.flags, ['--threads', '257'])).toThrow('from 1 to 256');
+  });
+
+  it('have no name of another flag among the names by which they are sought', () => {
+    for (const { flags } of Object.values(commands)) {
+      const sought = Object.values(flags).flatMap((flag) => flag.sought);
+      expect(sought.filter((name) => Object.hasOwn(flags, name))).toEqual([]);
+      expect(new Set(sought).size).toBe(sought.length);
+    }
   });
 });
 

@@ -1,5 +1,5 @@
-import { spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -43,6 +43,8 @@ beforeAll(async () => {
   const alphabet = Array.from({ length: 100 }, (_, i) => String.fromCodePoint(0x370 + i));
   mkdirSync(join(folder, 'greek'));
   new CharTokenizer(alphabet).save(join(folder, 'greek'));
+  mkdirSync(join(folder, 'small'));
+  CharTokenizer.fromText('the ').save(join(folder, 'small'));
 }, 180_000);
 afterAll(() => rmSync(folder, { recursive: true }));
 
@@ -96,6 +98,36 @@ describe('tsgpt generate', () => {
       input: 'the fox',
     });
     expect(stdout).toMatch(/^the fox/);
+    const other = (input: string | Uint8Array) =>
+      tsgpt(['generate', '--model', model, '--prompt', '-', '--max-tokens', '3'], { input });
+    const [marked, latin] = await Promise.all([other('\ufeffthe fox'), other(Uint8Array.of(0x66, 0xe9))]);
+    expect(marked.stdout).toMatch(/^the fox/);
+    expect([latin.code, latin.stderr]).toEqual([
+      1,
+      expect.stringMatching(/^.*input: is not UTF-8 text: byte 1 .*\n$/),
+    ]);
+  });
+
+  it('says when the model saw only the end of the prompt, or has ids without a text', async () => {
+    const [long, small] = await Promise.all([
+      generate('--prompt', 'the fox the fox the', '--max-tokens', '3'),
+      generate('--tokenizer', join(folder, 'small'), '--prompt', 'the', '--max-tokens', '50'),
+    ]);
+    expect(long.stderr).toMatch(
+      /^note: the prompt has 19 tokens, more than the model's context; it saw the last 8\n3 tokens, .*\n$/,
+    );
+    expect(small.stderr).toMatch(/^note: the tokenizer has 4 tokens, the model \d+; .*\n50 tokens, .*\n$/);
+    expect([small.code, small.stdout]).toEqual([0, expect.stringMatching(/^the[ eht]{50}\n$/)]);
+  });
+
+  it.runIf(existsSync('/dev/full'))('complains once when the text cannot be written', () => {
+    const main = join(root, 'dist', 'src', 'cli', 'main.js');
+    const command = `"${process.execPath}" "${main}" generate --model "${model}" --max-tokens 5 >/dev/full`;
+    const { status, stderr } = spawnSync('sh', ['-c', command], { encoding: 'utf8' });
+    expect([status, stderr]).toEqual([
+      1,
+      'tsgpt: standard output: cannot be written: no space is left on the device\n',
+    ]);
   });
 
   it('ends quietly when nobody reads on', async () => {
@@ -121,7 +153,7 @@ describe('tsgpt generate', () => {
   ])('%j: exit code %i', async (args, expected, part) => {
     const { code, stdout, stderr } = await generate(...args);
     expect([code, stdout]).toEqual([expected, '']);
-    expect(stderr.trimEnd().split('\n')).toHaveLength(expected);
+    expect(stderr.trimEnd().split('\n')).toHaveLength(1);
     expect(stderr).toContain(part);
     expect(stderr).not.toContain('internal error');
   });
@@ -145,7 +177,8 @@ describe('tsgpt generate --interactive', () => {
       input: `${lines.join('\n')}\n`,
     });
     expect(code).toBe(0);
-    expect(stdout).toContain('max-tokens 5\n');
+    expect(stdout).toMatch(/^max-tokens 5\n/); // no prompts where nobody types
+    expect(stdout).not.toContain('> ');
     expect(stdout).toMatch(/the fox.{5}\n/s);
     expect(stdout).toMatch(/temperature +0\n/);
     expect(stdout).toMatch(/top-k +3\n/);
@@ -157,7 +190,7 @@ describe('tsgpt generate --interactive', () => {
 
   it('ends at /quit', async () => {
     const { code, stdout } = await tsgpt(['generate', '--model', model, '--interactive'], {
-      input: '/quit\nthe fox\n',
+      input: '/quit now\nthe fox\n',
     });
     expect(code).toBe(0);
     expect(stdout).not.toContain('the fox');

@@ -38,11 +38,12 @@ describe('tsgpt', () => {
     [['trian'], "tsgpt: unknown command 'trian' (did you mean 'train'?)"],
     [['info', '--jsno'], "tsgpt: unknown flag --jsno (did you mean '--json'?)"],
     [['info', 'x'], "tsgpt: unexpected argument 'x'"],
+    [['info', 'two\nlines'], "tsgpt: unexpected argument 'two lines'"],
   ])('%j exits with 2', async (args, message) => {
     const { code, stdout, stderr } = await tsgpt(args);
     expect([code, stdout]).toEqual([2, '']);
     expect(stderr.startsWith(message), stderr).toBe(true);
-    expect(stderr).toMatch(/\nTry: tsgpt (info )?--help\n$/);
+    expect(stderr).toMatch(/^.*; see tsgpt (info )?--help\n$/);
   });
 
   it('shows a stack only with TSGPT_DEBUG=1', async () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 
-import { formatBytes, formatCount, formatDuration, formatLoss } from '../../../src/cli/format.js';
+import { formatBytes, formatCount, formatDuration, formatLoss, shellWord } from '../../../src/cli/format.js';
 import { Progress } from '../../../src/cli/progress.js';
 
 /** A stream that remembers, and a clock that is moved by hand. */
@@ -52,11 +52,19 @@ describe('Progress', () => {
     expect(written.slice(-2)).toEqual(['\r\x1b[K', 'evaluation\n']);
   });
 
-  it('leaves the bar out where there is no room, and cuts what is too long', () => {
-    const { written, stream, now, state } = stage(true, 40);
-    new Progress(1000, 0, stream, now).update(state(500));
-    expect(written[0]).toMatch(/^\r 50% step 500\/1000 /);
-    expect(written[0]).toHaveLength(1 + 39 + 3);
+  it('leaves out the bar, then the least important numbers, where there is no room', () => {
+    const line = (columns: number): string => {
+      const { written, clock, stream, now, state } = stage(true, columns);
+      const progress = new Progress(1000, 0, stream, now);
+      clock.ms = 10_000;
+      progress.update(state(500));
+      return written[0];
+    };
+    expect(line(70)).toBe('\r 50% step 500/1000 loss 2.3457 lr 1.0e-3 25.3k tok/s 10 s left\x1b[K');
+    expect(line(60)).toBe('\r 50% step 500/1000 loss 2.3457 25.3k tok/s 10 s left\x1b[K');
+    expect(line(40)).toBe('\r 50% loss 2.3457 25.3k tok/s 10 s left\x1b[K');
+    expect(line(30)).toBe('\r 50% loss 2.3457 10 s left\x1b[K');
+    expect(line(10)).toBe('\r 50% loss\x1b[K');
   });
 
   it('reckons the time left of a resumed run from where it was resumed', () => {
@@ -83,4 +91,14 @@ describe('numbers', () => {
     expect([12, 3200, 3.2e6, 2.7e9].map(formatBytes)).toEqual(['12 B', '3.20 kB', '3.20 MB', '2.70 GB']);
     expect([1.90512, NaN, Infinity].map(formatLoss)).toEqual(['1.9051', 'NaN', 'Infinity']);
   });
+});
+
+it('words are quoted where a shell would split or change them', () => {
+  expect(['models/a-1.b', 'my model', "it's", '$HOME', ''].map(shellWord)).toEqual([
+    'models/a-1.b',
+    "'my model'",
+    "'it'\\''s'",
+    "'$HOME'",
+    "''",
+  ]);
 });

@@ -49,6 +49,8 @@ describe('readTexts', () => {
     });
     symlinkSync(join(folder, 'b.txt'), join(folder, 'link.txt'));
     symlinkSync(folder, join(folder, 'loop'));
+    symlinkSync('circle.txt', join(folder, 'circle.txt'));
+    symlinkSync('nowhere.txt', join(folder, 'broken.txt'));
     const { text, files } = await readTexts(folder);
     expect(text).toBe('y\nz\nb\nb');
     expect(files.map((file) => file.slice(folder.length + 1))).toEqual([

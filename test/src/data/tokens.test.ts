@@ -65,6 +65,9 @@ describe('BatchSampler', () => {
     expect(() => make(9, { batchSize: 1, sequenceLength: 1.5 })).toThrow(
       'sequenceLength: must be a positive integer',
     );
+    expect(() => make(9, { batchSize: 5e9, sequenceLength: 1 })).toThrow(
+      'BatchSampler: a batch of 5000000000 sequences of 1 has more than 2147483647 tokens',
+    );
   });
 });
 

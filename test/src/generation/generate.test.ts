@@ -135,6 +135,22 @@ describe('generate', () => {
     expect(model.training).toBe(true);
   });
 
+  it('runs once, and says so', async () => {
+    const again = 'this generation has run or is running; call generate again for another';
+    const generation = generate(model, tokenizer, 'hello', { maxNewTokens: 3 });
+    await generation.text();
+    await expect(generation.text()).rejects.toThrow(again);
+    const left = generate(model, tokenizer, 'hello', { maxNewTokens: 3 });
+    for await (const _ of left) break;
+    await expect(left.text()).rejects.toThrow(again);
+  });
+
+  it('draws no ids that only the model has', async () => {
+    const half = CharTokenizer.fromText('abcdefgh');
+    const generation = generate(model, half, 'a', { maxNewTokens: 60, seed: 1, temperature: 5 });
+    expect(await generation.text()).toMatch(/^[a-h]{60}$/);
+  });
+
   it('holds back half a character', async () => {
     // A byte-level tokenizer: ids are bytes, as in a GPT-2 vocabulary.
     const bytes: Tokenizer = Object.assign(Object.create(tokenizer) as Tokenizer, {
@@ -155,14 +171,34 @@ describe('generate', () => {
     [{ topP: 0 }, 'topP must lie above 0 and at most at 1, got 0'],
     [{ topP: 1.5 }, 'topP must lie above 0 and at most at 1, got 1.5'],
     [{ stop: '' }, 'a stop text must not be empty'],
+    [{ temperature: null }, 'temperature must be 0 (greedy) or greater, got null'],
+    [{ temperature: '0.5' }, 'temperature must be 0 (greedy) or greater, got "0.5"'],
+    [{ topP: '1' }, 'topP must lie above 0 and at most at 1, got "1"'],
+    [{ stop: 5 }, 'stop must be a text or several, got 5'],
+    [{ stop: null }, 'stop must be a text or several, got null'],
+    [{ stop: ['a', undefined] }, 'stop must be a text or several, got undefined'],
+    [{ eosId: NaN }, 'eosId must be a token id or null, got NaN'],
+    [{ eosId: 'x' }, 'eosId must be a token id or null, got "x"'],
+    [{ signal: {} }, "signal must be an AbortController's signal"],
+    [null, 'the options must be an object, got null'],
     [{ topk: 3 } as GenerateOptions, "unknown option 'topk' (did you mean 'topK'?)"],
-  ] as [GenerateOptions, string][])('refuses %o', (options, message) => {
+  ] as unknown as [GenerateOptions, string][])('refuses %o', (options, message) => {
     expect(() => generate(model, tokenizer, 'hello', options)).toThrow(ArgumentError);
     expect(() => generate(model, tokenizer, 'hello', options)).toThrow(message);
   });
 
-  it('refuses an empty prompt', () => {
+  it('refuses an empty prompt, and what is none', () => {
     expect(() => generate(model, tokenizer, '')).toThrow('generate: the prompt is empty');
+    for (const [prompt, message] of [
+      [[1.5], 'the prompt must be token ids, got 1.5 at 0'],
+      [[1, NaN], 'the prompt must be token ids, got NaN at 1'],
+      [['a'], 'the prompt must be token ids, got "a" at 0'],
+      [null, 'the prompt must be a text or token ids, got null'],
+      [7, 'the prompt must be a text or token ids, got 7'],
+    ] as [any, string][]) {
+      expect(() => generate(model, tokenizer, prompt)).toThrow(ArgumentError);
+      expect(() => generate(model, tokenizer, prompt)).toThrow(`generate: ${message}`);
+    }
   });
 });
 

@@ -112,7 +112,7 @@ describe('saving and loading', () => {
 
   it.each([
     ['nothing there', null, 'cannot be read: there is no such file'],
-    ['no JSON', '{"model":', 'is not valid JSON'],
+    ['no JSON', '{\n  "model": word\n}', 'is not valid JSON'],
     ['no tokenizer', '[]', 'is no tokenizer.json'],
     ['null', 'null', 'is no tokenizer.json'],
     [
@@ -126,6 +126,7 @@ describe('saving and loading', () => {
     if (content !== null) writeFileSync(file, content);
     expect(() => loadTokenizer(folder)).toThrow(FileError);
     expect(() => loadTokenizer(folder)).toThrow(`${file}: ${reason}`);
+    expect(() => loadTokenizer(folder)).toThrow(/^.*$/); // one line
   });
 
   it.each([

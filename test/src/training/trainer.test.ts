@@ -1,13 +1,16 @@
 import { spawnSync } from 'node:child_process';
 import {
+  closeSync,
   cpSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
   readdirSync,
   readFileSync,
   rmSync,
   writeFileSync,
+  writeSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -27,6 +30,7 @@ import { GPT } from '../../../src/models/index.js';
 import { CharTokenizer, loadTokenizer } from '../../../src/tokenizers/index.js';
 import {
   hasTrainingState,
+  lockRun,
   readTrainingProgress,
   Trainer,
   type StepEvent,
@@ -72,6 +76,8 @@ function makeTrainer(options: Partial<TrainerOptions> = {}): {
   trainer.on('step', (event) => steps.push(event));
   return { model, trainer, steps };
 }
+
+const readJson = (...path: string[]): unknown => JSON.parse(readFileSync(join(folder, ...path), 'utf8'));
 
 /** The bits of all weights. */
 const bits = (model: GPT): string =>
@@ -189,6 +195,44 @@ describe('a run', () => {
     );
     expect(Number.isFinite(GPT.fromPretrained(folder).wte.weight.data[0])).toBe(true);
   });
+
+  it('never saves weights that are not finite, and calls no such evaluation the best', async () => {
+    await makeTrainer({ folder }).trainer.run();
+    const good = readFileSync(join(folder, 'model.safetensors'));
+    const goOn = (options: Partial<TrainerOptions>): Promise<unknown> => {
+      const { trainer } = makeTrainer({ folder, model: GPT.fromPretrained(folder), steps: 20, ...options });
+      trainer.resume();
+      return trainer.run();
+    };
+    const infinite = { schedule: () => 1e39 }; // infinite as a float32
+    await expect(goOn({ ...infinite, saveInterval: 1, evalInterval: 0 })).rejects.toThrow(
+      /^training: after step 13 some weights are not finite; lower the learning rate/,
+    );
+    await expect(goOn({ ...infinite, evalInterval: 1 })).rejects.toThrow(
+      /^training: the validation loss after step 13 is NaN; lower the learning rate/,
+    );
+    expect(readFileSync(join(folder, 'model.safetensors')).equals(good)).toBe(true);
+    expect(readTrainingProgress(folder).step).toBe(12);
+    expect(existsSync(join(folder, 'training.lock'))).toBe(false);
+    const unsaved = makeTrainer({ ...infinite, steps: 1, evalInterval: 0 }).trainer;
+    await expect(unsaved.run()).rejects.toThrow(TrainingError);
+  });
+
+  it('lets others have a turn between the batches of a step', async () => {
+    const { trainer, model } = makeTrainer({ steps: 2, gradAccumSteps: 3, evalInterval: 0 });
+    let turns = 0;
+    const seen: number[] = [];
+    const forward = model.forward.bind(model);
+    model.forward = (ids) => {
+      seen.push(turns);
+      return forward(ids);
+    };
+    const count = (): unknown => setImmediate(() => (turns++, seen.length < 6 && count()));
+    count();
+    await trainer.run();
+    expect(seen).toHaveLength(6);
+    for (let i = 1; i < 6; i++) expect(seen[i]).toBeGreaterThan(seen[i - 1]);
+  });
 });
 
 describe('saving', () => {
@@ -205,13 +249,14 @@ describe('saving', () => {
     );
     await trainer.run();
     expect(saves.filter((save) => !save.startsWith('best'))).toEqual([
-      'last 3 ', 'snapshot 3 /checkpoint-3', 'last 6 ', 'snapshot 6 /checkpoint-6', 'last 9 ',
-      'snapshot 9 /checkpoint-9', 'last 12 ', 'snapshot 12 /checkpoint-12',
+      'last 0 ', 'last 3 ', 'snapshot 3 /checkpoint-3', 'last 5 ', 'last 6 ', 'snapshot 6 /checkpoint-6', 'last 9 ',
+      'snapshot 9 /checkpoint-9', 'last 10 ', 'last 12 ', 'snapshot 12 /checkpoint-12',
     ]); // prettier-ignore
     const files = ['config.json', 'model.safetensors', 'tokenizer.json'];
     const whole = [...files, 'training_state.safetensors'];
     expect(readdirSync(folder).sort()).toEqual(['best', 'checkpoint-12', 'checkpoint-9', ...whole].sort());
-    expect(readdirSync(join(folder, 'best')).sort()).toEqual(files);
+    expect(readdirSync(join(folder, 'best')).sort()).toEqual([...files, 'evaluation.json'].sort());
+    expect(readJson('best', 'evaluation.json')).toEqual(readTrainingProgress(folder).best);
     expect(readdirSync(join(folder, 'checkpoint-9')).sort()).toEqual(whole);
     expect(bits(GPT.fromPretrained(folder))).toBe(bits(model));
     expect(loadTokenizer(folder).vocabSize).toBe(tokenizer.vocabSize);
@@ -229,25 +274,104 @@ describe('saving', () => {
       const target = join(disk, 'run');
       const { trainer } = makeTrainer({ folder: target, steps: 2, evalInterval: 0 });
       await trainer.run();
-      const before = Object.fromEntries(
-        readdirSync(target).map((f) => [f, readFileSync(join(target, f), 'base64')]),
-      );
-      const failing = makeTrainer({ folder: target, steps: 3, evalInterval: 0 }).trainer;
-      await expect(failing.run()).rejects.toThrow(FileError);
-      await expect(makeTrainer({ folder: target, steps: 3, evalInterval: 0 }).trainer.run()).rejects.toThrow(
+      const files = () =>
+        Object.fromEntries(readdirSync(target).map((f) => [f, readFileSync(join(target, f), 'base64')]));
+      const before = files();
+      const next = { folder: target, steps: 3, evalInterval: 0 };
+      const model = GPT.fromPretrained(target);
+      const failing = makeTrainer({ ...next, model }).trainer;
+      failing.resume();
+      await expect(failing.run()).rejects.toThrow(
         /run: cannot be saved: \S+ cannot be written: no space is left on the device$/,
       );
-      expect(
-        Object.fromEntries(readdirSync(target).map((f) => [f, readFileSync(join(target, f), 'base64')])),
-      ).toEqual(before);
+      expect(files()).toEqual(before);
+      const ballast = openSync(join(disk, 'ballast'), 'w');
+      expect(() => {
+        for (;;) writeSync(ballast, Buffer.alloc(1024));
+      }).toThrow('ENOSPC');
+      closeSync(ballast);
+      await expect(makeTrainer(next).trainer.run()).rejects.toThrow('no space is left on the device');
+      expect(files()).toEqual(before);
       spawnSync('mount', ['-o', 'remount,ro', disk]);
-      await expect(makeTrainer({ folder: target, steps: 3, evalInterval: 0 }).trainer.run()).rejects.toThrow(
-        'the file system is read-only',
+      await expect(makeTrainer(next).trainer.run()).rejects.toThrow(
+        `${target}: cannot be written: the file system is read-only`,
       );
       expect(readTrainingProgress(target).step).toBe(2);
     } finally {
       spawnSync('umount', ['-l', disk]);
     }
+  });
+
+  it('saves the run at its beginning and with every evaluation', async () => {
+    const { trainer } = makeTrainer({ folder, steps: 12 });
+    const saves: string[] = [];
+    trainer.on('checkpoint', ({ kind, step }) => {
+      if (kind !== 'best') saves.push(`${kind} ${step}`);
+      expect(readTrainingProgress(folder).step).toBe(step);
+    });
+    await trainer.run();
+    expect(saves).toEqual(['last 0', 'last 5', 'last 10', 'last 12']);
+  });
+
+  it('holds the lock of the folder from the first moment to the last', async () => {
+    const { trainer } = makeTrainer({ folder });
+    const locked: boolean[] = [];
+    for (const event of ['step', 'checkpoint', 'evaluation'] as const) {
+      trainer.on(event, () => locked.push(existsSync(join(folder, 'training.lock'))));
+    }
+    const running = trainer.run();
+    await expect(makeTrainer({ folder }).trainer.run()).rejects.toThrow('another run trains in it');
+    await running;
+    expect(new Set(locked)).toEqual(new Set([true]));
+    expect(existsSync(join(folder, 'training.lock'))).toBe(false);
+    const lock = lockRun(folder);
+    await makeTrainer({ folder, lock, saveInterval: 5 }).trainer.run();
+    expect(existsSync(join(folder, 'training.lock'))).toBe(true); // the caller's
+    expect(existsSync(join(folder, 'checkpoint-5', 'training.lock'))).toBe(false);
+    lock[Symbol.dispose]();
+  });
+
+  it('overwrites no unfinished run, and no model from elsewhere', async () => {
+    const stopped = makeTrainer({ folder, signal: AbortSignal.abort() });
+    expect(await stopped.trainer.run()).toMatchObject({ steps: 0, stopped: true });
+    await expect(makeTrainer({ folder }).trainer.run()).rejects.toThrow(
+      `${folder}: holds a run that is not finished (step 0 of 12); resume it (--resume), or remove the folder`,
+    );
+    for (const place of ['', 'best', 'checkpoint-5']) {
+      const target = join(folder, `foreign${place}`);
+      makeModel(new Generator(1)).savePretrained(join(target, place));
+      await expect(makeTrainer({ folder: target }).trainer.run()).rejects.toThrow(
+        `${join(target, place)}: holds a model that was not trained there; choose another folder`,
+      );
+    }
+  });
+
+  it('leaves nothing of a finished run beside the next one', async () => {
+    await makeTrainer({ folder, saveInterval: 3 }).trainer.run();
+    mkdirSync(join(folder, 'checkpoint-99')); // not a run's: it stays
+    const { trainer } = makeTrainer({ folder, seed: 4, signal: AbortSignal.abort() });
+    await trainer.run();
+    expect(readdirSync(folder).filter((name) => /best|checkpoint/.test(name))).toEqual(['checkpoint-99']);
+    expect(readTrainingProgress(folder)).toMatchObject({ step: 0, best: null });
+    // A kill right after the first save leaves the old folders; the resumed run removes them.
+    mkdirSync(join(folder, 'checkpoint-9'));
+    cpSync(
+      join(folder, 'training_state.safetensors'),
+      join(folder, 'checkpoint-9', 'training_state.safetensors'),
+    );
+    const again = makeTrainer({ folder, seed: 4, evalInterval: 0 });
+    again.model.loadStateDict(GPT.fromPretrained(folder).stateDict());
+    again.trainer.resume();
+    await again.trainer.run();
+    expect(existsSync(join(folder, 'checkpoint-9'))).toBe(false);
+  });
+
+  it('has saved the run when the best model cannot be saved', async () => {
+    const { trainer } = makeTrainer({ folder });
+    trainer.once('step', () => writeFileSync(join(folder, 'best'), '')); // a file in its place
+    await expect(trainer.run()).rejects.toThrow('best: is not a folder');
+    expect(readTrainingProgress(folder)).toMatchObject({ step: 5, best: { step: 5 } });
+    expect(existsSync(join(folder, 'training.lock'))).toBe(false);
   });
 
   it('refuses folders that cannot be', async () => {
@@ -323,6 +447,76 @@ describe('resuming', () => {
     expect(evaluations).toEqual([5, 10, 12]);
     expect(result.best).toEqual(expected.best);
     expect(bits(model)).toBe(bits(straight.model));
+  });
+
+  it('after a stop in the last evaluation makes up for it, once', async () => {
+    const controller = new AbortController();
+    const first = makeTrainer({ folder, steps: 5, signal: controller.signal });
+    first.trainer.on(
+      'step',
+      ({ step }) => step === 5 && setImmediate(() => setImmediate(() => controller.abort())),
+    );
+    expect(await first.trainer.run()).toMatchObject({ steps: 5, stopped: true, validationLoss: null });
+    const second = resume({ steps: 5 });
+    const result = await second.trainer.run();
+    expect(result).toMatchObject({ stopped: false, best: { step: 5 } });
+    expect(readTrainingProgress(folder).evaluation).toEqual({ step: 5, loss: result.validationLoss });
+    const third = resume({ steps: 5 });
+    third.trainer.on('evaluation', () => expect.fail('evaluated once more'));
+    expect(await third.trainer.run()).toMatchObject({
+      stopped: false,
+      validationLoss: result.validationLoss,
+    });
+  });
+
+  it('says what changes the bits, and only that', async () => {
+    const controller = new AbortController();
+    const first = makeTrainer({ folder, signal: controller.signal });
+    first.trainer.on('step', ({ step }) => step === 5 && controller.abort());
+    await first.trainer.run();
+    expect(resume({ seed: 999, evalInterval: 3, keep: 7 }).changed).toEqual([]);
+    expect(resume({ lr: 0.5, clip: 2, weightDecay: 0, betas: [0.8, 0.9] }).changed).toEqual([
+      'lr: 0.001, now 0.5', 'minLr: 0.0001, now 0.05', 'weightDecay: 0.1, now 0', 'beta1: 0.9, now 0.8',
+      'beta2: 0.99, now 0.9', 'clip: 1, now 2',
+    ]); // prettier-ignore
+    expect(resume({ train: train.slice().reverse() }).changed).toEqual([
+      'the training text: it has changed since',
+    ]);
+    expect(resume({ train: train.slice(1) }).changed).toEqual(['the training text: 810 tokens, now 809']);
+    expect(() => resume({ steps: 4 })).toThrow(
+      `Trainer: the run in ${folder} is at step 5 already, it cannot go on to step 4`,
+    );
+  });
+
+  it('makes best/ and the state agree', async () => {
+    const controller = new AbortController();
+    const first = makeTrainer({ folder, steps: 20, signal: controller.signal });
+    first.trainer.on('evaluation', () => controller.abort());
+    await first.trainer.run();
+    const bestWeights = (): Buffer => readFileSync(join(folder, 'best', 'model.safetensors'));
+    const best = readTrainingProgress(folder).best!;
+    expect(best.step).toBe(5);
+    // A kill between the save of the state and that of best/ leaves an older model there.
+    makeModel(new Generator(7)).savePretrained(join(folder, 'best'));
+    writeFileSync(join(folder, 'best', 'evaluation.json'), JSON.stringify({ step: 1, loss: best.loss + 1 }));
+    await resume({ steps: 20, signal: AbortSignal.abort() }).trainer.run();
+    expect(bestWeights().equals(readFileSync(join(folder, 'model.safetensors')))).toBe(true);
+    expect(readJson('best', 'evaluation.json')).toEqual(best);
+    // Where an earlier state was put back, best/ may hold a better model than the state knows.
+    writeFileSync(join(folder, 'best', 'evaluation.json'), JSON.stringify({ step: 15, loss: 0.001 }));
+    const before = bestWeights();
+    expect(await resume({ steps: 20 }).trainer.run()).toMatchObject({ best: { step: 15, loss: 0.001 } });
+    expect(bestWeights().equals(before)).toBe(true);
+  });
+
+  it('refuses a run that went on meanwhile', async () => {
+    const controller = new AbortController();
+    const first = makeTrainer({ folder, signal: controller.signal });
+    first.trainer.on('step', ({ step }) => step === 5 && controller.abort());
+    await first.trainer.run();
+    const late = resume();
+    await resume().trainer.run();
+    await expect(late.trainer.run()).rejects.toThrow('the run in it went on meanwhile');
   });
 
   it('after a kill does so as well', { timeout: 300_000 }, async () => {
@@ -414,6 +608,11 @@ it('refuses wrong options', () => {
   expect(make({ epochs: 0 })).toThrow('epochs must be positive');
   expect(make({ evalInterval: -1 })).toThrow(ArgumentError);
   expect(make({ keep: 0.5 })).toThrow('keep must be an integer');
+  expect(make({ betas: [0.9] })).toThrow('AdamW: betas must be two numbers, got 1');
+  expect(make({ epochs: 1e308 })).toThrow('epochs must not make more than 2^53 batches, got 1e+308');
+  expect(make({ batchSize: 5e9 })).toThrow(
+    'a batch of 5000000000 sequences of 8 has more than 2147483647 tokens',
+  );
   expect(make({ clip: -1 })).toThrow('clip must be 0 or more');
   expect(make({ batchsize: 1 })).toThrow("did you mean 'batchSize'?");
   expect(make({ train: new Int32Array(8) })).toThrow(
@@ -429,4 +628,12 @@ it('refuses wrong options', () => {
   };
   expect(make({ model: plain, folder })).toThrow('a model without savePretrained cannot be saved');
   expect(existsSync(join(folder, 'config.json'))).toBe(false);
+});
+
+it('refuses learning rates that are none', async () => {
+  for (const lr of [NaN, -1, Infinity]) {
+    await expect(makeTrainer({ schedule: () => lr }).trainer.run()).rejects.toThrow(
+      `Trainer: the schedule must give 0 or more, it gave ${lr} for step 0`,
+    );
+  }
 });
