@@ -222,10 +222,10 @@ describe('a run', () => {
     const { trainer, model } = makeTrainer({ steps: 2, gradAccumSteps: 3, evalInterval: 0 });
     let turns = 0;
     const seen: number[] = [];
-    const forward = model.forward.bind(model);
-    model.forward = (ids) => {
+    const hidden = model.hidden.bind(model);
+    model.hidden = (ids) => {
       seen.push(turns);
-      return forward(ids);
+      return hidden(ids);
     };
     const count = (): unknown => setImmediate(() => (turns++, seen.length < 6 && count()));
     count();
