@@ -44,7 +44,8 @@ function testModule(sanitizers) {
   const report = join(folder, 'report.json');
   const vitest = join(root, 'node_modules', 'vitest', 'vitest.mjs');
   const reporters = ['--reporter=dot', '--reporter=json', `--outputFile.json=${report}`];
-  const { status } = run(process.execPath, [vitest, 'run', ...reporters, ...rest], {
+  const timeout = '--testTimeout=300000'; // the kernels take several times as long
+  const { status } = run(process.execPath, [vitest, 'run', timeout, ...reporters, ...rest], {
     TSGPT_ADDON: join(root, 'build', sanitizers.replace(',', '-'), 'tsgpt.node'),
     // Node itself is built without the sanitizer, so its runtime library has to be loaded first.
     LD_PRELOAD: runtime(address ? 'libasan.so' : 'libubsan.so'),
