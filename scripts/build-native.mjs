@@ -1,9 +1,9 @@
 // Builds the native module, in a clone and in an installed package alike:
 //
-//   node scripts/build-native.mjs [--sanitize address|undefined|thread] [--werror] [--clean]
+//   node scripts/build-native.mjs [--sanitize address|undefined|address,undefined] [--werror] [--clean]
 //
 // CMakeLists.txt describes the build; cmake-js finds the compiler and hands over the Node-API headers. CMake works in
-// build/cmake; the finished module then replaces build/Release/tsgpt.node (with a sanitizer: build/<sanitizer>/) at
+// build/cmake; the finished module then replaces build/Release/tsgpt.node (with a sanitizer: build/<its name>/) at
 // once, so a process that runs meanwhile sees the old module or the new one, never half of it. An installed package does not
 // contain cmake-js and the headers (they are development tools), so they are then fetched into build/tools first.
 import { spawnSync } from 'node:child_process';
@@ -30,14 +30,15 @@ const { values: options } = parseArgs({
     clean: { type: 'boolean', default: false },
   },
 });
-if (!['', 'address', 'undefined', 'thread'].includes(options.sanitize)) {
-  fail(`unknown sanitizer '${options.sanitize}'; choose address, undefined or thread`);
+if (!['', 'address', 'undefined', 'address,undefined'].includes(options.sanitize)) {
+  fail(`unknown sanitizer '${options.sanitize}'; choose address, undefined or address,undefined`);
 }
 
 checkTools();
 const tools = findBuildTools(root) ?? fetchBuildTools();
-const work = join(root, 'build', options.sanitize ? `cmake-${options.sanitize}` : 'cmake');
-const output = join(root, 'build', options.sanitize || 'Release');
+const kind = options.sanitize.replace(',', '-');
+const work = join(root, 'build', kind ? `cmake-${kind}` : 'cmake');
+const output = join(root, 'build', kind || 'Release');
 const common = [
   `--directory=${root}`,
   `--out=${work}`,

@@ -42,7 +42,8 @@ describe('instruction sets', () => {
     ['TSGPT_THREADS', '0', 'use a whole number from 1 on'],
   ])('%s=%s is refused when the module is loaded', async (name, value, remedy) => {
     const env = { ...process.env, [name]: value };
-    const addon = JSON.stringify(new URL('../../build/Release/tsgpt.node', import.meta.url).pathname);
+    const built = fileURLToPath(new URL('../../build/Release/tsgpt.node', import.meta.url));
+    const addon = JSON.stringify(process.env.TSGPT_ADDON ?? built);
     const loading = run(process.execPath, ['-e', `require(${addon})`], { env });
     await expect(loading).rejects.toThrow(`${name} is '${value}'`);
     await expect(loading).rejects.toThrow(remedy);

@@ -1,15 +1,22 @@
-/** Runs the table of operations (op-cases.ts): values and gradients, dtypes, layouts, threads. */
+/**
+ * Runs the table of operations (op-cases.ts): values and gradients, dtypes, layouts, threads, all in memory that is
+ * full of NaN around every operand.
+ */
 
 import { describe, expect, it } from 'vitest';
 
 import {
   backward,
   crossEntropy,
+  full,
+  Generator,
   getThreads,
   memory,
   mul,
   nativeInfo,
   scaledDotProductAttention,
+  rand,
+  randn,
   scope,
   setThreads,
   sum,
@@ -19,8 +26,10 @@ import {
   type DType,
   type Tensor,
 } from '../../lib/index.js';
+import * as kernels from '../../lib/kernels.js';
 import { bits, fromNumbers, roundings, uniform } from '../support/compare.js';
 import { expectClose } from '../support/golden.js';
+import { guardMemory } from '../support/guarded.js';
 import { inLayout, layouts, type Layout } from '../support/layouts.js';
 import { opCases, type Input, type OpCase } from './op-cases.js';
 
@@ -91,6 +100,8 @@ function elementwise(
 }
 
 describe.each(opCases.map((row) => [row.name, row] as const))(`%s (${nativeInfo().isa})`, (_, row) => {
+  guardMemory();
+
   const valueOf = (dtype: (typeof floating)[number]) => roundings(dtype, row.value ?? 4, row.scale);
   const gradientOf = (dtype: (typeof floating)[number]) => roundings(dtype, row.gradient ?? 16, row.scale);
 
@@ -112,14 +123,14 @@ describe.each(opCases.map((row) => [row.name, row] as const))(`%s (${nativeInfo(
     });
   });
 
-  it('takes empty inputs', () => {
-    const elementwiseRow = row.scalar !== undefined && row.inputs.every((i) => i.shape.length > 0);
-    if (!elementwiseRow) return;
-    const empty = row.inputs.map((i) =>
-      fromNumbers([], [...i.shape.slice(0, -1), 0], i.kind === 'bool' ? 'bool' : 'float32'),
-    );
-    expect(row.run(...empty).size).toBe(0);
-  });
+  if (row.scalar !== undefined && row.inputs.every((i) => i.shape.length > 0)) {
+    it('takes empty inputs', () => {
+      const empty = row.inputs.map((i) =>
+        fromNumbers([], [...i.shape.slice(0, -1), 0], i.kind === 'bool' ? 'bool' : 'float32'),
+      );
+      expect(row.run(...empty).size).toBe(0);
+    });
+  }
 
   if (row.constant) {
     it('has no gradient', () => {
@@ -193,6 +204,48 @@ describe.each(opCases.map((row) => [row.name, row] as const))(`%s (${nativeInfo(
       }
     });
   }
+});
+
+describe.each([1, 7, 33, 20_011])(`kernels without a row, on %i numbers (${nativeInfo().isa})`, (n) => {
+  guardMemory();
+
+  it('fill', () => {
+    expect(full([n], 2.5).toArray()).toEqual(Array(n).fill(2.5));
+  });
+
+  it('draw random numbers', () => {
+    const uniforms = rand([n], { generator: new Generator(3) }).toFloat64Array();
+    expect(uniforms.every((x) => x >= 0 && x < 1)).toBe(true);
+    expect(
+      randn([n], { generator: new Generator(3) })
+        .toFloat64Array()
+        .every(Number.isFinite),
+    ).toBe(true);
+  });
+
+  it('sum squares', () => {
+    const x = uniform(n, -1, 1, 5);
+    const exactly = x.reduce((total, value) => total + value * value, 0);
+    const given = fromNumbers(x, [n], 'float32');
+    expectClose([kernels.sumSquares([given, given])], [2 * exactly], { rtol: 1e-6 });
+  });
+
+  it('update by AdamW', () => {
+    const [p, g, m] = [1, 2, 3].map((seed) => fromNumbers(uniform(n, -1, 1, seed), [n], 'float32'));
+    const v = fromNumbers(uniform(n, 0, 1, 4), [n], 'float32');
+    const [p0, g0, m0, v0] = [p, g, m, v].map((t) => t.toFloat64Array());
+    const [lr, beta1, beta2, eps, weightDecay] = [0.1, 0.9, 0.99, 1e-8, 0.01];
+    const [biasCorrection1, biasCorrection2] = [1 - beta1 ** 3, 1 - beta2 ** 3];
+    const own = { lr, weightDecay, biasCorrection1, biasCorrection2 };
+    kernels.adamw([{ parameter: p, grad: g, m, v, ...own }], { beta1, beta2, eps, gradScale: 0.5 });
+    const m1 = m0.map((x, i) => beta1 * x + (1 - beta1) * 0.5 * g0[i]);
+    const v1 = v0.map((x, i) => beta2 * x + (1 - beta2) * (0.5 * g0[i]) ** 2);
+    const step = (i: number): number => m1[i] / biasCorrection1 / (Math.sqrt(v1[i] / biasCorrection2) + eps);
+    const p1 = p0.map((x, i) => x * (1 - lr * weightDecay) - lr * step(i));
+    expectClose(m, m1, roundings('float32', 4));
+    expectClose(v, v1, roundings('float32', 4));
+    expectClose(p, p1, roundings('float32', 16));
+  });
 });
 
 describe('conversions', () => {
