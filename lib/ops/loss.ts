@@ -192,8 +192,8 @@ function weightedCrossEntropy(
 
 /**
  * Most logits that linearCrossEntropy holds at once: 50 MiB, 260 rows of GPT-2's vocabulary. Every chunk reads and packs
- * the weight and adds to its gradient anew; chunks of 256 rows cost nothing measurable beside whole products, those of
- * 128 rows 7 to 11 % of the head.
+ * the weight and adds to its gradient anew. On 1024 rows chunks of 256 lengthen the head's three products and its loss by
+ * 5 %, which is 1.5 % of GPT-2 124M's step; chunks of 512 by 2 %, of 128 by 12 %.
  */
 const mostLogits = 50 * 2 ** 18;
 /** Rows that are worked on together however large the vocabulary is. */
