@@ -4,10 +4,13 @@ import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-import type { Contender, Peaks } from './harness.js';
+import { nativeInfo } from '../lib/index.js';
+import { runTrial, type Contender, type Peaks } from './harness.js';
 import type { Part } from './parts.js';
 
 export const root = fileURLToPath(new URL('../../', import.meta.url)); // this file runs as dist/bench/contenders.js
+
+type Note = (line: string) => void;
 
 /** One of our measured programs, named by its path below bench without its ending. */
 export const own = (program: string): Contender => ({
@@ -15,10 +18,30 @@ export const own = (program: string): Contender => ({
   command: [process.execPath, join(root, 'dist/bench', `${program}.js`)],
 });
 
-/** PyTorch, by the program of the part in bench/peers. */
-export const torch = (part: Part, python: string): Contender => ({
+const inFloat32 = ({ dtype = 'float32' }: { readonly dtype?: unknown }): boolean => dtype === 'float32';
+
+/**
+ * OpenBLAS's best kernels for this processor. Its own choice may be its oldest ones, where it does not know the
+ * processor; undefined leaves it that choice.
+ */
+function bestCore(): string | undefined {
+  const sets = nativeInfo().availableIsas.split(',');
+  if (sets.includes('avx512')) return 'SkylakeX';
+  return sets.includes('avx2') ? 'Haswell' : undefined;
+}
+
+/** Our program with OpenBLAS below it; what the environment says of OpenBLAS's kernels does not count. */
+const openblas = (program: string): Contender => ({
+  ...own(program),
+  name: 'OpenBLAS',
+  env: { TSGPT_GEMM: 'openblas', OPENBLAS_CORETYPE: bestCore(), OPENBLAS_L2_SIZE: undefined },
+  serves: inFloat32, // half types would run on our kernels
+});
+
+/** PyTorch, by the part's program in bench/peers. */
+export const torch = (program: string, python: string): Contender => ({
   name: 'PyTorch',
-  command: [python, '-B', join(root, 'bench/peers', part.peer)],
+  command: [python, '-B', join(root, 'bench/peers', program)],
   // Freed memory is kept: fresh buffers of 150 MB would cost page faults in every step.
   env: {
     GLIBC_TUNABLES:
@@ -36,15 +59,13 @@ export interface Rivals {
 }
 
 /** The contenders of a part, ours first. */
-export function contendersOf(part: Part, { python, openblas, compiled }: Rivals): Contender[] {
+export function contendersOf(part: Part, rivals: Rivals): Contender[] {
   const contenders = [own(part.program)];
-  if (part.openblas && openblas) {
-    contenders.push({ ...own(part.program), name: 'OpenBLAS', env: { TSGPT_GEMM: 'openblas' } });
-  }
-  if (python === null) return contenders;
-  const peer = torch(part, python);
+  if (part.openblas && rivals.openblas) contenders.push(openblas(part.program));
+  if (part.peer === undefined || rivals.python === null) return contenders;
+  const peer = torch(part.peer, rivals.python);
   contenders.push(peer);
-  if (part.compilable && compiled) {
+  if (part.compilable && rivals.compiled) {
     contenders.push({ ...peer, name: 'PyTorch compiled', extra: { compiled: true } });
   }
   // To keep freed memory is PyTorch's faster way, and may be its larger one.
@@ -53,7 +74,7 @@ export function contendersOf(part: Part, { python, openblas, compiled }: Rivals)
 }
 
 /** TSGPT_PYTHON, else python3, when it has PyTorch; else null, or an error when it is `required`. */
-export function findPython(required: boolean, note: (line: string) => void): string | null {
+export function findPython(required: boolean, note: Note): string | null {
   const python = process.env.TSGPT_PYTHON ?? 'python3';
   if (spawnSync(python, ['-c', 'import torch'], { stdio: 'ignore' }).status === 0) return python;
   const remedy = `${python} cannot import torch; install PyTorch, or name a Python that has it with TSGPT_PYTHON`;
@@ -62,23 +83,24 @@ export function findPython(required: boolean, note: (line: string) => void): str
   return null;
 }
 
-/** Whether the addon finds OpenBLAS. */
-export function hasOpenblas(note: (line: string) => void): boolean {
-  const [file, program] = own('ops/gemm').command;
-  const child = spawnSync(file, [program, JSON.stringify({ threads: 1, cases: [] })], {
-    encoding: 'utf8',
-    env: { ...process.env, TSGPT_GEMM: 'openblas' },
-  });
-  if (child.status !== 0) note(`without OpenBLAS: ${/Error: .*/.exec(child.stderr)?.[0] ?? child.stderr}`);
-  return child.status === 0;
+/** Whether the addon finds OpenBLAS; says whose kernels answer. */
+export function hasOpenblas(note: Note): boolean {
+  const forced = bestCore();
+  try {
+    const { version } = runTrial(openblas('ops/gemm'), { threads: 1, dtype: 'float32', cases: [] });
+    const core = version.split(' ').at(-1)!;
+    const other = forced === undefined || core === forced ? '' : `, though ${forced} was asked for`;
+    note(`OpenBLAS answers with its ${core} kernels${other}`);
+    return true;
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    note(`without OpenBLAS: ${/Error: .*/.exec(reason)?.[0] ?? reason}`);
+    return false;
+  }
 }
 
 /** Compiles bench/peaks.cpp into `folder`; without a compiler results have no share of the ceiling. */
-export function buildPeaks(
-  folder: string,
-  threads: number,
-  note: (line: string) => void,
-): () => Peaks | null {
+export function buildPeaks(folder: string, threads: number, note: Note): () => Peaks | null {
   const program = join(folder, 'peaks');
   const flags = ['-O3', '-march=native', '-ffp-contract=fast', '-std=c++20', '-pthread'];
   const built = spawnSync(

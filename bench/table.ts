@@ -10,15 +10,16 @@ export interface TaskResult {
   readonly cases: readonly CaseSummary[];
 }
 
-/** A row for each case: our time, rate and share of the ceiling, then each rival's time and ratio. */
+/** A row for each case: our time, rate and share of the ceiling, then each rival's time and ratio, if it has the case. */
 export function timeTable(cases: readonly CaseSummary[]): string {
-  const [own, ...rivals] = Object.keys(cases[0].contenders);
+  const [own, ...rivals] = new Set(cases.flatMap(({ contenders }) => Object.keys(contenders)));
   const ceilingColumn = cases.some((c) => c.ceiling !== undefined);
   const lossColumn = cases.some((c) => c.contenders[own].losses.length > 0);
-  const time = ({ seconds, losses }: CaseResult): string[] => [
-    spreadText(seconds, 1e3),
-    ...(lossColumn ? [median(losses).toFixed(4)] : []),
+  const time = (result?: CaseResult): string[] => [
+    result === undefined ? '' : spreadText(result.seconds, 1e3),
+    ...(lossColumn ? [result === undefined ? '' : median(result.losses).toFixed(4)] : []),
   ];
+  const ratio = (result?: CaseResult): string => (result === undefined ? '' : spreadText(result.ratio));
   const heading = (name: string): string[] => [`${name}, ms`, ...(lossColumn ? ['loss'] : [])];
   return table(
     [
@@ -33,7 +34,7 @@ export function timeTable(cases: readonly CaseSummary[]): string {
       ...time(contenders[own]),
       rateText(work, contenders[own].seconds.median),
       ...(ceilingColumn ? [percent(ceiling)] : []),
-      ...rivals.flatMap((r) => [...time(contenders[r]), spreadText(contenders[r].ratio)]),
+      ...rivals.flatMap((r) => [...time(contenders[r]), ratio(contenders[r])]),
     ]),
   );
 }
