@@ -1,6 +1,7 @@
-/** Who competes: tsgpt, OpenBLAS below it, PyTorch; and what measures the machine's ceilings. */
+/** Who competes: tsgpt, OpenBLAS below it, PyTorch, packages of npm; and what measures the machine's ceilings. */
 
 import { spawnSync } from 'node:child_process';
+import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -49,11 +50,29 @@ export const torch = (program: string, python: string): Contender => ({
   },
 });
 
+/** Rivals that are npm packages. They are no dependencies: a variable names a node_modules folder that has them. */
+const packages = {
+  onnxruntime: {
+    module: 'onnxruntime-node',
+    variable: 'TSGPT_ONNXRUNTIME',
+    contender: { ...own('peers/gemm-onnxruntime'), name: 'ONNX Runtime', serves: inFloat32 },
+  },
+  llama: {
+    module: 'node-llama-cpp',
+    variable: 'TSGPT_LLAMA',
+    contender: { ...own('peers/decode-llama'), name: 'llama.cpp' },
+  },
+} satisfies Record<string, { module: string; variable: string; contender: Contender }>;
+
+export type PackageName = keyof typeof packages;
+
 /** The rivals that this machine has. */
 export interface Rivals {
   /** A Python that has PyTorch. */
   readonly python: string | null;
   readonly openblas: boolean;
+  /** The files that the packages found are imported from. */
+  readonly packages: Partial<Record<PackageName, string>>;
   /** Whether torch.compile competes too. */
   readonly compiled: boolean;
 }
@@ -62,6 +81,10 @@ export interface Rivals {
 export function contendersOf(part: Part, rivals: Rivals): Contender[] {
   const contenders = [own(part.program)];
   if (part.openblas && rivals.openblas) contenders.push(openblas(part.program));
+  for (const name of part.packages ?? []) {
+    const module = rivals.packages[name];
+    if (module !== undefined) contenders.push({ ...packages[name].contender, extra: { module } });
+  }
   if (part.peer === undefined || rivals.python === null) return contenders;
   const peer = torch(part.peer, rivals.python);
   contenders.push(peer);
@@ -97,6 +120,25 @@ export function hasOpenblas(note: Note): boolean {
     note(`without OpenBLAS: ${/Error: .*/.exec(reason)?.[0] ?? reason}`);
     return false;
   }
+}
+
+/** Finds the packages that compete in `parts`. */
+export function findPackages(parts: readonly Part[], note: Note): Rivals['packages'] {
+  const wanted = new Set(parts.flatMap((part) => part.packages ?? []));
+  const found: Partial<Record<PackageName, string>> = {};
+  for (const name of wanted) {
+    const { module, variable, contender } = packages[name];
+    const folder = process.env[variable];
+    try {
+      found[name] = createRequire(join(folder ?? root, '_')).resolve(module);
+    } catch {
+      const place = folder === undefined ? '' : ` below ${folder}`;
+      note(
+        `without ${contender.name}: no ${module}${place}; install it and name the node_modules folder with ${variable}`,
+      );
+    }
+  }
+  return found;
 }
 
 /** Compiles bench/peaks.cpp into `folder`; without a compiler results have no share of the ceiling. */

@@ -1,6 +1,7 @@
 /** What `npm run bench` measures: for each part its programs, its tasks, and how closely the contenders must agree. */
 
 import { presets, type PresetName } from './models/presets.js';
+import type { PackageName } from './contenders.js';
 import type { CharTask } from './models/char-train.js';
 import type { GemmCase, GemmTask, GemmType } from './ops/gemm.js';
 
@@ -27,6 +28,8 @@ export interface Part {
   readonly program: string;
   /** PyTorch's program in bench/peers. */
   readonly peer?: string;
+  /** Packages of npm that compete too. */
+  readonly packages?: readonly PackageName[];
   readonly rounds: number;
   /** How far `values` may differ; Infinity where both start from other random numbers. */
   readonly tolerance: number;
@@ -88,6 +91,7 @@ export const parts = {
     rounds: 5,
     tolerance: 0,
     openblas: true,
+    packages: ['onnxruntime'],
     tasks: ({ quick }) =>
       (['float32', 'bfloat16', 'float16'] as const).map((dtype) => {
         const task: GemmTask = { dtype, cases: gemmCases(quick, dtype), samples: quick ? 3 : 9 };
@@ -129,6 +133,7 @@ export const parts = {
     title: 'Inference, GPT-2 124M, float32, batch 1',
     program: 'models/decode',
     peer: 'decode.py',
+    packages: ['llama'],
     rounds: 5,
     tolerance: 1e-3,
     sameWeights: true,

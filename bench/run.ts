@@ -21,6 +21,7 @@ import {
 import {
   buildPeaks,
   contendersOf,
+  findPackages,
   findPython,
   hasOpenblas,
   own,
@@ -92,6 +93,7 @@ function main(args: readonly string[]): void {
   const rivals = {
     python: alone ? null : findPython(options.peers, note),
     openblas: !alone && wanted.some((part) => part.openblas) && hasOpenblas(note),
+    packages: alone ? {} : findPackages(wanted, note),
     compiled: options.compiled,
   };
   const folder = mkdtempSync(join(tmpdir(), 'tsgpt-bench-'));
