@@ -41,6 +41,8 @@ export interface Part {
   readonly compilable?: boolean;
   /** What counts is the greatest resident set, not the time. */
   readonly memory?: boolean;
+  /** Times are given in microseconds instead of milliseconds. */
+  readonly microseconds?: boolean;
   tasks(scale: Scale): Task[];
 }
 
@@ -115,6 +117,15 @@ export const parts = {
     rounds: 5,
     tolerance: 0,
     tasks: ({ quick }) => [{ name: 'layers', rows: quick ? 256 : 1024, samples: quick ? 3 : 9 }],
+  },
+  overhead: {
+    title: 'Operations on tiny tensors, each in a scope of its own, and the import of the package',
+    program: 'ops/overhead',
+    peer: 'overhead.py',
+    rounds: 5,
+    tolerance: 0,
+    microseconds: true,
+    tasks: ({ quick }) => [{ name: 'overhead', samples: quick ? 3 : 25, starts: quick ? 5 : 25 }],
   },
   train: {
     title: 'Training step (forward, backward, clipping, AdamW), float32',

@@ -144,7 +144,7 @@ function runPart({ options, rivals, peaks, folder }: Session, name: PartName): T
     return { name: task.name, rounds: measured, cases };
   });
   const cases = tasks.flatMap((task) => task.cases);
-  const rows = part.memory ? memoryTable(tasks) : timeTable(cases);
+  const rows = part.memory ? memoryTable(tasks) : timeTable(cases, part.microseconds ?? false);
   process.stdout.write(
     `\n### ${part.title}\n\n${rows}\n\n${conditionsText(tasks.flatMap((task) => task.rounds))}\n`,
   );

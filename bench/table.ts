@@ -11,28 +11,30 @@ export interface TaskResult {
 }
 
 /** A row for each case: our time, rate and share of the ceiling, then each rival's time and ratio, if it has the case. */
-export function timeTable(cases: readonly CaseSummary[]): string {
+export function timeTable(cases: readonly CaseSummary[], microseconds: boolean): string {
   const [own, ...rivals] = new Set(cases.flatMap(({ contenders }) => Object.keys(contenders)));
+  const [unit, factor] = microseconds ? ['us', 1e6] : ['ms', 1e3];
   const ceilingColumn = cases.some((c) => c.ceiling !== undefined);
   const lossColumn = cases.some((c) => c.contenders[own].losses.length > 0);
+  const rateColumn = cases.some(({ work }) => rateText(work, 1) !== '');
   const time = (result?: CaseResult): string[] => [
-    result === undefined ? '' : spreadText(result.seconds, 1e3),
+    result === undefined ? '' : spreadText(result.seconds, factor),
     ...(lossColumn ? [result === undefined ? '' : median(result.losses).toFixed(4)] : []),
   ];
   const ratio = (result?: CaseResult): string => (result === undefined ? '' : spreadText(result.ratio));
-  const heading = (name: string): string[] => [`${name}, ms`, ...(lossColumn ? ['loss'] : [])];
+  const heading = (name: string): string[] => [`${name}, ${unit}`, ...(lossColumn ? ['loss'] : [])];
   return table(
     [
       '',
       ...heading(own),
-      'rate',
+      ...(rateColumn ? ['rate'] : []),
       ...(ceilingColumn ? ['of ceiling'] : []),
       ...rivals.flatMap((r) => [...heading(r), `${r} / ${own}`]),
     ],
     cases.map(({ name, work, contenders, ceiling }) => [
       name,
       ...time(contenders[own]),
-      rateText(work, contenders[own].seconds.median),
+      ...(rateColumn ? [rateText(work, contenders[own].seconds.median)] : []),
       ...(ceilingColumn ? [percent(ceiling)] : []),
       ...rivals.flatMap((r) => [...time(contenders[r]), ratio(contenders[r])]),
     ]),
