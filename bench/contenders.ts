@@ -2,7 +2,7 @@
 
 import { spawnSync } from 'node:child_process';
 import { createRequire } from 'node:module';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 import { nativeInfo } from '../lib/index.js';
@@ -141,20 +141,24 @@ export function findPackages(parts: readonly Part[], note: Note): Rivals['packag
   return found;
 }
 
-/** Compiles bench/peaks.cpp into `folder`; without a compiler results have no share of the ceiling. */
-export function buildPeaks(folder: string, threads: number, note: Note): () => Peaks | null {
-  const program = join(folder, 'peaks');
-  const flags = ['-O3', '-march=native', '-ffp-contract=fast', '-std=c++20', '-pthread'];
+/** Compiles a file of bench/ into `folder` and gives the program, or null without a compiler. */
+export function compile(source: string, folder: string, flags: readonly string[], note: Note): string | null {
+  const program = join(folder, basename(source, '.cpp'));
   const built = spawnSync(
     process.env.CXX ?? 'c++',
-    [...flags, join(root, 'bench/peaks.cpp'), '-o', program],
-    {
-      encoding: 'utf8',
-    },
+    ['-O3', '-march=native', '-ffp-contract=fast', '-std=c++20']
+      .concat(flags)
+      .concat([join(root, 'bench', source), '-o', program]),
+    { encoding: 'utf8' },
   );
-  if (built.status !== 0) {
-    note(`without ceilings: ${built.error?.message ?? built.stderr}`);
-    return () => null;
-  }
+  if (built.status === 0) return program;
+  note(`without bench/${source}: ${built.error?.message ?? built.stderr}`);
+  return null;
+}
+
+/** What measures the ceilings; without a compiler results have no share of them. */
+export function buildPeaks(folder: string, threads: number, note: Note): () => Peaks | null {
+  const program = compile('peaks.cpp', folder, ['-pthread'], note);
+  if (program === null) return () => null;
   return () => JSON.parse(spawnSync(program, [`${threads}`], { encoding: 'utf8' }).stdout) as Peaks;
 }

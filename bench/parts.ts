@@ -41,6 +41,8 @@ export interface Part {
   readonly compilable?: boolean;
   /** What counts is the greatest resident set, not the time. */
   readonly memory?: boolean;
+  /** The cases are steps on the way to the last; the first ones are those of bench/ladder.cpp. */
+  readonly ladder?: boolean;
   /** Times are given in microseconds instead of milliseconds. */
   readonly microseconds?: boolean;
   tasks(scale: Scale): Task[];
@@ -126,6 +128,14 @@ export const parts = {
     tolerance: 0,
     microseconds: true,
     tasks: ({ quick }) => [{ name: 'overhead', samples: quick ? 3 : 25, starts: quick ? 5 : 25 }],
+  },
+  ladder: {
+    title: 'From a triple loop to tsgpt: float32 512 cubed',
+    program: 'ops/ladder',
+    rounds: 5,
+    tolerance: 0,
+    ladder: true,
+    tasks: ({ quick }) => [{ name: 'ladder', samples: quick ? 3 : 9 }],
   },
   train: {
     title: 'Training step (forward, backward, clipping, AdamW), float32',

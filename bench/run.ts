@@ -20,6 +20,7 @@ import {
 } from '../src/cli/args.js';
 import {
   buildPeaks,
+  compile,
   contendersOf,
   findPackages,
   findPython,
@@ -31,7 +32,7 @@ import {
 } from './contenders.js';
 import { compare, runTrial, summarize, type Contender, type Peaks } from './harness.js';
 import { parts, type Part, type PartName, type Task } from './parts.js';
-import { conditionsText, memoryTable, timeTable, type TaskResult } from './table.js';
+import { conditionsText, ladderTable, memoryTable, timeTable, type TaskResult } from './table.js';
 
 const flags = section('Flags', {
   peers: toggle({ help: 'fail unless PyTorch is there (--no-peers leaves all rivals out)' }),
@@ -57,6 +58,8 @@ interface Session {
   readonly options: FlagValues<typeof flags>;
   readonly rivals: Rivals;
   readonly peaks: () => Peaks | null;
+  /** The program of part ladder; null without a compiler. */
+  readonly ladder: string | null;
   /** For what the programs write; removed at the end. */
   readonly folder: string;
 }
@@ -99,7 +102,10 @@ function main(args: readonly string[]): void {
   const folder = mkdtempSync(join(tmpdir(), 'tsgpt-bench-'));
   try {
     const peaks = buildPeaks(folder, options.threads, note);
-    const session: Session = { options, rivals, peaks, folder };
+    const ladder = chosen.includes('ladder')
+      ? compile('ladder.cpp', folder, ['-fno-tree-vectorize', '-fno-tree-slp-vectorize'], note)
+      : null;
+    const session: Session = { options, rivals, peaks, ladder, folder };
     const machine = {
       cpu: cpus()[0].model,
       cores: cpus().length,
@@ -121,7 +127,7 @@ function main(args: readonly string[]): void {
   }
 }
 
-function runPart({ options, rivals, peaks, folder }: Session, name: PartName): TaskResult[] {
+function runPart({ options, rivals, peaks, ladder, folder }: Session, name: PartName): TaskResult[] {
   const part: Part = parts[name];
   const rounds = options.rounds ?? (options.quick ? 2 : part.rounds);
   const scale = { quick: options.quick, text: options.text, folder: join(folder, 'model') };
@@ -129,7 +135,8 @@ function runPart({ options, rivals, peaks, folder }: Session, name: PartName): T
   const tasks = chosen.map((task): TaskResult => {
     const contenders = contendersOf(part, rivals).filter(({ serves }) => serves?.(task) ?? true);
     note(`${name}, ${task.name}: ${rounds} rounds of ${contenders.map((c) => c.name).join(', ')}`);
-    const whole = { ...task, ...weightsOf(part, task, folder), threads: options.threads };
+    const extra = part.ladder ? { ladder } : weightsOf(part, task, folder);
+    const whole = { ...task, ...extra, threads: options.threads };
     const { tolerance } = part;
     const { maxError = 1e-5 } = task;
     const measured = compare(contenders, whole, { rounds, peaks, tolerance, maxError });
@@ -144,7 +151,11 @@ function runPart({ options, rivals, peaks, folder }: Session, name: PartName): T
     return { name: task.name, rounds: measured, cases };
   });
   const cases = tasks.flatMap((task) => task.cases);
-  const rows = part.memory ? memoryTable(tasks) : timeTable(cases, part.microseconds ?? false);
+  const rows = part.memory
+    ? memoryTable(tasks)
+    : part.ladder
+      ? ladderTable(cases)
+      : timeTable(cases, part.microseconds ?? false);
   process.stdout.write(
     `\n### ${part.title}\n\n${rows}\n\n${conditionsText(tasks.flatMap((task) => task.rounds))}\n`,
   );

@@ -41,6 +41,25 @@ export function timeTable(cases: readonly CaseSummary[], microseconds: boolean):
   );
 }
 
+/** A row for each case, which is a step from the one before: its time and rate, and how much it gained. */
+export function ladderTable(cases: readonly CaseSummary[]): string {
+  const ceilingColumn = cases.some((c) => c.ceiling !== undefined);
+  const times = cases.map(({ contenders }) => Object.values(contenders)[0].seconds);
+  const gain = (from: Spread, to: Spread): string =>
+    digits(median(from.all.map((seconds, round) => seconds / to.all[round])));
+  return table(
+    ['', 'ms', 'rate', ...(ceilingColumn ? ['of ceiling'] : []), 'step', 'in all'],
+    cases.map(({ name, work, ceiling }, i) => [
+      name,
+      spreadText(times[i], 1e3),
+      rateText(work, times[i].median),
+      ...(ceilingColumn ? [percent(ceiling)] : []),
+      i === 0 ? '' : gain(times[i - 1], times[i]),
+      gain(times[0], times[i]),
+    ]),
+  );
+}
+
 /** A row for each task: everybody's greatest resident set in MiB. */
 export function memoryTable(tasks: readonly TaskResult[]): string {
   const names = Object.keys(tasks[0].rounds[0].trials);
