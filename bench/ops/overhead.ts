@@ -20,7 +20,7 @@ const results: Record<string, Measurement> = {};
 
 function measure(name: string, op: () => Tensor, expected: readonly number[]): void {
   const call = (): void => scope(() => void op());
-  for (let i = 0; i < 50_000; i++) call(); // the compilers of JavaScript engines take their time
+  for (let i = 0; i < 200_000; i++) call(); // the compilers of JavaScript engines take their time
   const error = relativeError(
     scope(() => op().toFloat64Array()),
     expected,

@@ -14,7 +14,7 @@ results = {}
 
 
 def measure(name, op, expected):
-    for _ in range(50_000):
+    for _ in range(200_000):
         op()
     error = relative_error(op().detach().flatten(), torch.tensor(expected).double())
     results[name] = {"seconds": seconds_per_call(op, samples=task["samples"]), "error": error}
