@@ -13,9 +13,12 @@ export interface Contender {
   readonly name: string;
   /** The command that gets the task, as JSON, as its last argument. */
   readonly command: readonly string[];
-  readonly env?: Readonly<Record<string, string>>;
+  /** Environment variables; those that are undefined are removed. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
   /** What it gets beside the task. */
   readonly extra?: object;
+  /** Whether it can do a task; all, where this is missing. */
+  readonly serves?: (task: Readonly<Record<string, unknown>>) => boolean;
 }
 
 /** What the machine could do at most during a round; see bench/peaks.cpp. */
@@ -149,6 +152,7 @@ export interface CaseSummary {
   readonly name: string;
   /** The work of one run; see {@link Measurement}. */
   readonly work: Pick<Measurement, 'flops' | 'bytes' | 'memoryBytes' | 'tokens'>;
+  /** The first contender's results, and those of the others that have the case. */
   readonly contenders: Readonly<Record<string, CaseResult>>;
   /** Share of the ceiling that the first contender reached, of reading memory or of arithmetic. */
   readonly ceiling?: number;
@@ -172,10 +176,11 @@ export function summarize(rounds: readonly Round[]): CaseSummary[] {
       const reached = memoryBytes ?? flops;
       return reached === undefined ? undefined : reached / of(own)[i].seconds / 1e9 / ceiling;
     });
+    const serving = names.filter((name) => Object.hasOwn(rounds[0].trials[name].results, key));
     return {
       name: key,
       work: { flops, bytes, memoryBytes, tokens },
-      contenders: Object.fromEntries(names.map((name) => [name, result(name)])),
+      contenders: Object.fromEntries(serving.map((name) => [name, result(name)])),
       ceiling: known(shares).length > 0 ? median(known(shares)) : undefined,
     };
   });

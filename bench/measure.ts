@@ -40,15 +40,16 @@ export function readTask(): unknown {
   return task;
 }
 
-/** Prints the report. */
+/** Prints tsgpt's report. */
 export function report(results: Record<string, Measurement>, values?: readonly number[]): void {
   const { isa, gemm, openblasCore } = nativeInfo();
-  const line: Report = {
-    results,
-    values,
-    peakRssBytes: process.resourceUsage().maxRSS * 1024,
-    version: `tsgpt ${[isa, gemm, openblasCore].filter(Boolean).join(' ')}`,
-  };
+  const version = `tsgpt ${[isa, gemm, openblasCore].filter(Boolean).join(' ')}`;
+  printReport({ results, values, version });
+}
+
+/** Prints the report of whoever ran in this process. */
+export function printReport(fields: Omit<Report, 'peakRssBytes'>): void {
+  const line: Report = { ...fields, peakRssBytes: process.resourceUsage().maxRSS * 1024 };
   process.stdout.write(`${JSON.stringify(line)}\n`);
 }
 
@@ -61,11 +62,15 @@ export function secondsOf(body: () => unknown): number {
   return now() - start;
 }
 
+const limit = 4; // seconds that the samples of a call may take; a slow call gets at least three
+
+/** How many calls make a sample of at least 20 ms. */
+const repeatsFor = (seconds: number): number => Math.max(1, Math.round(0.02 / Math.max(seconds, 1e-7)));
+
 /** Median seconds of a call, over `samples` samples of at least 20 ms each; several calls take turns. */
 export function secondsPerCall(calls: readonly (() => unknown)[], samples: number): number {
-  const limit = 4; // seconds; a slow case gets at least three samples
   for (const call of calls.slice(0, 2)) call();
-  const repeats = Math.max(1, Math.round(0.02 / Math.max(secondsOf(calls[0]), 1e-7)));
+  const repeats = repeatsFor(secondsOf(calls[0]));
   const times: number[] = [];
   let turn = 0;
   let spent = 0;
@@ -73,6 +78,28 @@ export function secondsPerCall(calls: readonly (() => unknown)[], samples: numbe
     const seconds = secondsOf(() => {
       for (let i = 0; i < repeats; i++) calls[turn++ % calls.length]();
     });
+    times.push(seconds / repeats);
+    spent += seconds;
+  }
+  return median(times);
+}
+
+/** {@link secondsPerCall} of calls that answer later. */
+export async function secondsPerAsyncCall(
+  calls: readonly (() => Promise<unknown>)[],
+  samples: number,
+): Promise<number> {
+  for (const call of calls.slice(0, 2)) await call();
+  const first = now();
+  await calls[0]();
+  const repeats = repeatsFor(now() - first);
+  const times: number[] = [];
+  let turn = 0;
+  let spent = 0;
+  while (times.length < samples && (times.length < 3 || spent < limit)) {
+    const start = now();
+    for (let i = 0; i < repeats; i++) await calls[turn++ % calls.length]();
+    const seconds = now() - start;
     times.push(seconds / repeats);
     spent += seconds;
   }

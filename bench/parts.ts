@@ -1,8 +1,9 @@
 /** What `npm run bench` measures: for each part its programs, its tasks, and how closely the contenders must agree. */
 
 import { presets, type PresetName } from './models/presets.js';
+import type { PackageName } from './contenders.js';
 import type { CharTask } from './models/char-train.js';
-import type { GemmCase } from './ops/gemm.js';
+import type { GemmCase, GemmTask, GemmType } from './ops/gemm.js';
 
 /** Sizes of a run. */
 export interface Scale {
@@ -16,6 +17,8 @@ export interface Scale {
 /** A task that both sides get as JSON. */
 export interface Task {
   readonly name: string;
+  /** The greatest `error` that passes; 1e-5 where this is missing. */
+  readonly maxError?: number;
   readonly [field: string]: unknown;
 }
 
@@ -24,7 +27,9 @@ export interface Part {
   /** Our program below dist/bench, without its ending. */
   readonly program: string;
   /** PyTorch's program in bench/peers. */
-  readonly peer: string;
+  readonly peer?: string;
+  /** Packages of npm that compete too. */
+  readonly packages?: readonly PackageName[];
   readonly rounds: number;
   /** How far `values` may differ; Infinity where both start from other random numbers. */
   readonly tolerance: number;
@@ -36,13 +41,21 @@ export interface Part {
   readonly compilable?: boolean;
   /** What counts is the greatest resident set, not the time. */
   readonly memory?: boolean;
+  /** The cases are steps on the way to the last; the first ones are those of bench/ladder.cpp. */
+  readonly ladder?: boolean;
+  /** Times are given in microseconds instead of milliseconds. */
+  readonly microseconds?: boolean;
   tasks(scale: Scale): Task[];
 }
 
-const gemmCases = (quick: boolean): GemmCase[] => {
-  const square = (n: number): GemmCase => ({ name: `${n} cubed`, kind: 'square', m: n, n, k: n });
+/** A unit in the last place of a half type; rounding a result costs half of it, and its sums, in float32, far less. */
+const precision: Record<GemmType, number> = { float32: 1e-5, bfloat16: 2 ** -7, float16: 2 ** -10 };
+
+const gemmCases = (quick: boolean, dtype: GemmType): GemmCase[] => {
+  const bytes = dtype === 'float32' ? 4 : 2;
+  const square = (n: number): GemmCase => ({ name: `${dtype} ${n} cubed`, kind: 'square', m: n, n, k: n });
   const layer = (kind: GemmCase['kind'], m: number, n: number, k: number): GemmCase => ({
-    name: `${kind} ${m} x ${n} x ${k}`,
+    name: `${dtype} ${kind} ${m} x ${n} x ${k}`,
     kind,
     m,
     n,
@@ -50,8 +63,8 @@ const gemmCases = (quick: boolean): GemmCase[] => {
   });
   const fromMemory = (n: number, k: number): GemmCase => ({
     ...layer('linear', 1, n, k),
-    name: `1 x ${n} x ${k} from memory`,
-    copies: Math.max(2, Math.ceil(2 ** 29 / (4 * n * k))),
+    name: `${dtype} 1 x ${n} x ${k} from memory`,
+    copies: Math.max(2, Math.ceil(2 ** 29 / (bytes * n * k))),
   });
   const sizes = [[768, 768], [2304, 768], [3072, 768], [768, 3072], [50257, 768]]; // prettier-ignore
   if (quick) return [square(256), square(1024), layer('linear', 256, 3072, 768), fromMemory(3072, 768)];
@@ -76,13 +89,18 @@ const trainTask = (name: PresetName, seconds: number, steps: number): Task => ({
 
 export const parts = {
   gemm: {
-    title: 'Matrix products, float32 (m x n x k)',
+    title: 'Matrix products (m x n x k)',
     program: 'ops/gemm',
     peer: 'gemm.py',
     rounds: 5,
     tolerance: 0,
     openblas: true,
-    tasks: ({ quick }) => [{ name: 'gemm', cases: gemmCases(quick), samples: quick ? 3 : 9 }],
+    packages: ['onnxruntime'],
+    tasks: ({ quick }) =>
+      (['float32', 'bfloat16', 'float16'] as const).map((dtype) => {
+        const task: GemmTask = { dtype, cases: gemmCases(quick, dtype), samples: quick ? 3 : 9 };
+        return { ...task, name: dtype, maxError: precision[dtype] };
+      }),
   },
   attention: {
     title: 'Causal attention, float32 (B 1, H 12, D 64)',
@@ -102,6 +120,23 @@ export const parts = {
     tolerance: 0,
     tasks: ({ quick }) => [{ name: 'layers', rows: quick ? 256 : 1024, samples: quick ? 3 : 9 }],
   },
+  overhead: {
+    title: 'Operations on tiny tensors, each in a scope of its own, and the import of the package',
+    program: 'ops/overhead',
+    peer: 'overhead.py',
+    rounds: 5,
+    tolerance: 0,
+    microseconds: true,
+    tasks: ({ quick }) => [{ name: 'overhead', samples: quick ? 3 : 25, starts: quick ? 5 : 25 }],
+  },
+  ladder: {
+    title: 'From a triple loop to tsgpt: float32 512 cubed',
+    program: 'ops/ladder',
+    rounds: 5,
+    tolerance: 0,
+    ladder: true,
+    tasks: ({ quick }) => [{ name: 'ladder', samples: quick ? 3 : 9 }],
+  },
   train: {
     title: 'Training step (forward, backward, clipping, AdamW), float32',
     program: 'models/train-step',
@@ -119,6 +154,7 @@ export const parts = {
     title: 'Inference, GPT-2 124M, float32, batch 1',
     program: 'models/decode',
     peer: 'decode.py',
+    packages: ['llama'],
     rounds: 5,
     tolerance: 1e-3,
     sameWeights: true,

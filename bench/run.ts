@@ -1,6 +1,6 @@
 /**
- * `npm run bench`: measures tsgpt beside PyTorch and OpenBLAS where they are installed, prints tables, then one JSON
- * line with all numbers. docs/benchmarking.md describes the method.
+ * `npm run bench`: measures tsgpt beside its rivals where they are installed, prints tables, then one JSON line with all
+ * numbers. docs/benchmarking.md describes the method.
  */
 
 import { appendFileSync, existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
@@ -20,7 +20,9 @@ import {
 } from '../src/cli/args.js';
 import {
   buildPeaks,
+  compile,
   contendersOf,
+  findPackages,
   findPython,
   hasOpenblas,
   own,
@@ -30,12 +32,16 @@ import {
 } from './contenders.js';
 import { compare, runTrial, summarize, type Contender, type Peaks } from './harness.js';
 import { parts, type Part, type PartName, type Task } from './parts.js';
-import { conditionsText, memoryTable, timeTable, type TaskResult } from './table.js';
+import { conditionsText, ladderTable, memoryTable, timeTable, type TaskResult } from './table.js';
 
 const flags = section('Flags', {
   peers: toggle({ help: 'fail unless PyTorch is there (--no-peers leaves all rivals out)' }),
   compiled: toggle({ help: 'also PyTorch with torch.compile in part train' }),
   quick: toggle({ help: 'few cases, two rounds: shows that everything runs, measures nothing well' }),
+  task: text({
+    hint: 'TEXT',
+    help: "only the tasks whose name has this in it, like 'bfloat16' of part gemm",
+  }),
   rounds: integer({ min: 1, help: 'rounds, instead of those of each part' }),
   threads: integer({ default: availableParallelism(), min: 1, help: 'threads of every contender' }),
   text: text({
@@ -52,6 +58,8 @@ interface Session {
   readonly options: FlagValues<typeof flags>;
   readonly rivals: Rivals;
   readonly peaks: () => Peaks | null;
+  /** The program of part ladder; null without a compiler. */
+  readonly ladder: string | null;
   /** For what the programs write; removed at the end. */
   readonly folder: string;
 }
@@ -77,16 +85,27 @@ function main(args: readonly string[]): void {
     throw new UsageError(`no part '${unknown}'${didYouMean(unknown, Object.keys(parts))}`);
   }
   const chosen = (words.length > 0 ? words : Object.keys(parts)) as PartName[];
+  const { task = '' } = options;
+  const wanted = chosen.map((name): Part => parts[name]);
+  for (const part of wanted) {
+    const names = part.tasks({ ...options, folder: '' }).map((task) => task.name);
+    if (names.some((name) => name.includes(task))) continue;
+    throw new UsageError(`no task '${task}' in '${part.title}', which has ${names.join(', ')}`);
+  }
   const alone = given.has('peers') && !options.peers;
   const rivals = {
     python: alone ? null : findPython(options.peers, note),
-    openblas: !alone && hasOpenblas(note),
+    openblas: !alone && wanted.some((part) => part.openblas) && hasOpenblas(note),
+    packages: alone ? {} : findPackages(wanted, note),
     compiled: options.compiled,
   };
   const folder = mkdtempSync(join(tmpdir(), 'tsgpt-bench-'));
   try {
     const peaks = buildPeaks(folder, options.threads, note);
-    const session: Session = { options, rivals, peaks, folder };
+    const ladder = chosen.includes('ladder')
+      ? compile('ladder.cpp', folder, ['-fno-tree-vectorize', '-fno-tree-slp-vectorize'], note)
+      : null;
+    const session: Session = { options, rivals, peaks, ladder, folder };
     const machine = {
       cpu: cpus()[0].model,
       cores: cpus().length,
@@ -108,22 +127,35 @@ function main(args: readonly string[]): void {
   }
 }
 
-function runPart({ options, rivals, peaks, folder }: Session, name: PartName): TaskResult[] {
+function runPart({ options, rivals, peaks, ladder, folder }: Session, name: PartName): TaskResult[] {
   const part: Part = parts[name];
-  const contenders = contendersOf(part, rivals);
   const rounds = options.rounds ?? (options.quick ? 2 : part.rounds);
   const scale = { quick: options.quick, text: options.text, folder: join(folder, 'model') };
-  const tasks = part.tasks(scale).map((task): TaskResult => {
+  const chosen = part.tasks(scale).filter((task) => task.name.includes(options.task ?? ''));
+  const tasks = chosen.map((task): TaskResult => {
+    const contenders = contendersOf(part, rivals).filter(({ serves }) => serves?.(task) ?? true);
     note(`${name}, ${task.name}: ${rounds} rounds of ${contenders.map((c) => c.name).join(', ')}`);
-    const whole = { ...task, ...weightsOf(part, task, folder), threads: options.threads };
-    const measured = compare(contenders, whole, { rounds, peaks, tolerance: part.tolerance, maxError: 1e-5 });
+    const extra = part.ladder ? { ladder } : weightsOf(part, task, folder);
+    const whole = { ...task, ...extra, threads: options.threads };
+    const { tolerance } = part;
+    const { maxError = 1e-5 } = task;
+    const measured = compare(contenders, whole, { rounds, peaks, tolerance, maxError });
     const cases = summarize(measured);
     if (name === 'char' && rivals.python !== null) {
-      confirmLoss(torch(part, rivals.python), { ...whole, weights: scale.folder }, cases[0].contenders.tsgpt);
+      confirmLoss(
+        torch(part.peer!, rivals.python),
+        { ...whole, weights: scale.folder },
+        cases[0].contenders.tsgpt,
+      );
     }
     return { name: task.name, rounds: measured, cases };
   });
-  const rows = part.memory ? memoryTable(tasks) : timeTable(tasks.flatMap((task) => task.cases));
+  const cases = tasks.flatMap((task) => task.cases);
+  const rows = part.memory
+    ? memoryTable(tasks)
+    : part.ladder
+      ? ladderTable(cases)
+      : timeTable(cases, part.microseconds ?? false);
   process.stdout.write(
     `\n### ${part.title}\n\n${rows}\n\n${conditionsText(tasks.flatMap((task) => task.rounds))}\n`,
   );

@@ -10,30 +10,52 @@ export interface TaskResult {
   readonly cases: readonly CaseSummary[];
 }
 
-/** A row for each case: our time, rate and share of the ceiling, then each rival's time and ratio. */
-export function timeTable(cases: readonly CaseSummary[]): string {
-  const [own, ...rivals] = Object.keys(cases[0].contenders);
+/** A row for each case: our time, rate and share of the ceiling, then each rival's time and ratio, if it has the case. */
+export function timeTable(cases: readonly CaseSummary[], microseconds: boolean): string {
+  const [own, ...rivals] = new Set(cases.flatMap(({ contenders }) => Object.keys(contenders)));
+  const [unit, factor] = microseconds ? ['us', 1e6] : ['ms', 1e3];
   const ceilingColumn = cases.some((c) => c.ceiling !== undefined);
   const lossColumn = cases.some((c) => c.contenders[own].losses.length > 0);
-  const time = ({ seconds, losses }: CaseResult): string[] => [
-    spreadText(seconds, 1e3),
-    ...(lossColumn ? [median(losses).toFixed(4)] : []),
+  const rateColumn = cases.some(({ work }) => rateText(work, 1) !== '');
+  const time = (result?: CaseResult): string[] => [
+    result === undefined ? '' : spreadText(result.seconds, factor),
+    ...(lossColumn ? [result === undefined ? '' : median(result.losses).toFixed(4)] : []),
   ];
-  const heading = (name: string): string[] => [`${name}, ms`, ...(lossColumn ? ['loss'] : [])];
+  const ratio = (result?: CaseResult): string => (result === undefined ? '' : spreadText(result.ratio));
+  const heading = (name: string): string[] => [`${name}, ${unit}`, ...(lossColumn ? ['loss'] : [])];
   return table(
     [
       '',
       ...heading(own),
-      'rate',
+      ...(rateColumn ? ['rate'] : []),
       ...(ceilingColumn ? ['of ceiling'] : []),
       ...rivals.flatMap((r) => [...heading(r), `${r} / ${own}`]),
     ],
     cases.map(({ name, work, contenders, ceiling }) => [
       name,
       ...time(contenders[own]),
-      rateText(work, contenders[own].seconds.median),
+      ...(rateColumn ? [rateText(work, contenders[own].seconds.median)] : []),
       ...(ceilingColumn ? [percent(ceiling)] : []),
-      ...rivals.flatMap((r) => [...time(contenders[r]), spreadText(contenders[r].ratio)]),
+      ...rivals.flatMap((r) => [...time(contenders[r]), ratio(contenders[r])]),
+    ]),
+  );
+}
+
+/** A row for each case, which is a step from the one before: its time and rate, and how much it gained. */
+export function ladderTable(cases: readonly CaseSummary[]): string {
+  const ceilingColumn = cases.some((c) => c.ceiling !== undefined);
+  const times = cases.map(({ contenders }) => Object.values(contenders)[0].seconds);
+  const gain = (from: Spread, to: Spread): string =>
+    digits(median(from.all.map((seconds, round) => seconds / to.all[round])));
+  return table(
+    ['', 'ms', 'rate', ...(ceilingColumn ? ['of ceiling'] : []), 'step', 'in all'],
+    cases.map(({ name, work, ceiling }, i) => [
+      name,
+      spreadText(times[i], 1e3),
+      rateText(work, times[i].median),
+      ...(ceilingColumn ? [percent(ceiling)] : []),
+      i === 0 ? '' : gain(times[i - 1], times[i]),
+      gain(times[0], times[i]),
     ]),
   );
 }

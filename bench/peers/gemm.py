@@ -4,6 +4,7 @@ import torch
 from common import relative_error, report, seconds_per_call, task
 
 torch.set_grad_enabled(False)
+dtype = getattr(torch, task["dtype"])
 results = {}
 for case in task["cases"]:
     kind, m, n, k = case["kind"], case["m"], case["n"], case["k"]
@@ -14,8 +15,8 @@ for case in task["cases"]:
         "dx": torch.matmul,
         "dw": lambda g, x: torch.matmul(g.t(), x),
     }[kind]
-    a = torch.randn((k, m) if kind == "dw" else (m, k))
-    b = torch.randn((n, k) if kind == "linear" else (k, n))
+    a = torch.randn((k, m) if kind == "dw" else (m, k)).to(dtype)
+    b = torch.randn((n, k) if kind == "linear" else (k, n)).to(dtype)
     # From memory: enough copies of the weight that none is in a cache when its turn comes again.
     copies = [b] + [b.clone() for _ in range(case.get("copies", 1) - 1)]
     rows = a.t() if kind == "dw" else a
