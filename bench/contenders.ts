@@ -60,7 +60,7 @@ const packages = {
   llama: {
     module: 'node-llama-cpp',
     variable: 'TSGPT_LLAMA',
-    contender: { ...own('peers/decode-llama'), name: 'llama.cpp' },
+    contender: { ...own('peers/decode-llama'), name: 'llama.cpp', serves: inFloat32 },
   },
 } satisfies Record<string, { module: string; variable: string; contender: Contender }>;
 

@@ -19,6 +19,10 @@ export interface Task {
   readonly name: string;
   /** The greatest `error` that passes; 1e-5 where this is missing. */
   readonly maxError?: number;
+  /** How far `values` may differ, where it is not what the part says. */
+  readonly tolerance?: number;
+  /** The precision of weights or products; float32 where this is missing. */
+  readonly dtype?: GemmType;
   readonly [field: string]: unknown;
 }
 
@@ -87,6 +91,14 @@ const trainTask = (name: PresetName, seconds: number, steps: number): Task => ({
   steps,
 });
 
+/** Products in bfloat16: losses then agree to its three digits only. */
+const inBfloat16 = (task: Task): Task => ({
+  ...task,
+  name: `${task.name}, bfloat16`,
+  dtype: 'bfloat16',
+  tolerance: 0.1,
+});
+
 export const parts = {
   gemm: {
     title: 'Matrix products (m x n x k)',
@@ -138,7 +150,7 @@ export const parts = {
     tasks: ({ quick }) => [{ name: 'ladder', samples: quick ? 3 : 9 }],
   },
   train: {
-    title: 'Training step (forward, backward, clipping, AdamW), float32',
+    title: 'Training step (forward, backward, clipping, AdamW)',
     program: 'models/train-step',
     peer: 'train_step.py',
     rounds: 5,
@@ -148,19 +160,23 @@ export const parts = {
     tasks: ({ quick }) =>
       quick
         ? [trainTask('A', 1, 5), trainTask('C', 0, 1)]
-        : (['A', 'B', 'C', 'D'] as const).map((name) => trainTask(name, 5, 5)),
+        : [
+            ...(['A', 'B', 'C', 'D'] as const).map((name) => trainTask(name, 5, 5)),
+            ...(['B', 'C', 'D'] as const).map((name) => inBfloat16(trainTask(name, 5, 5))),
+          ],
   },
   decode: {
-    title: 'Inference, GPT-2 124M, float32, batch 1',
+    title: 'Inference, GPT-2 124M, batch 1',
     program: 'models/decode',
     peer: 'decode.py',
     packages: ['llama'],
     rounds: 5,
     tolerance: 1e-3,
     sameWeights: true,
-    tasks: ({ quick }) => [
-      { name: 'decode', config: presets.C.config, prompt: quick ? 128 : 512, new: quick ? 16 : 128 },
-    ],
+    tasks({ quick }) {
+      const task = { config: presets.C.config, prompt: quick ? 128 : 512, new: quick ? 16 : 128 };
+      return [{ ...task, name: 'float32' }, inBfloat16({ ...task, name: 'weights' })];
+    },
   },
   memory: {
     title: 'Greatest resident set of a training process (three steps and two more)',

@@ -137,8 +137,7 @@ function runPart({ options, rivals, peaks, ladder, folder }: Session, name: Part
     note(`${name}, ${task.name}: ${rounds} rounds of ${contenders.map((c) => c.name).join(', ')}`);
     const extra = part.ladder ? { ladder } : weightsOf(part, task, folder);
     const whole = { ...task, ...extra, threads: options.threads };
-    const { tolerance } = part;
-    const { maxError = 1e-5 } = task;
+    const { maxError = 1e-5, tolerance = part.tolerance } = task;
     const measured = compare(contenders, whole, { rounds, peaks, tolerance, maxError });
     const cases = summarize(measured);
     if (name === 'char' && rivals.python !== null) {

@@ -3,14 +3,16 @@
  * The first logits and the first tokens must be the same for all contenders.
  */
 
-import { noGrad, scope, tensor } from '../../lib/index.js';
+import { noGrad, scope, setFloat32MatmulPrecision, tensor } from '../../lib/index.js';
 import { generate } from '../../src/generation/index.js';
 import { GPT } from '../../src/models/index.js';
 import { CharTokenizer } from '../../src/tokenizers/index.js';
 import { readTask, report, tokenIds } from '../measure.js';
 
-const task = readTask() as { weights: string; prompt: number; new: number };
-const model = GPT.fromPretrained(task.weights).eval();
+const task = readTask() as { weights: string; prompt: number; new: number; dtype?: 'bfloat16' };
+const { dtype = 'float32' } = task;
+if (dtype === 'bfloat16') setFloat32MatmulPrecision('medium');
+const model = GPT.fromPretrained(task.weights, { dtype }).eval();
 const { vocab_size: V, n_embd, n_layer } = model.config;
 const prompt = tokenIds(task.prompt, V);
 
@@ -34,12 +36,17 @@ const { tokens, decodeSeconds } = await run(prompt.subarray(0, 1), task.new + 1)
 const weights = 12 * n_layer * n_embd ** 2 + V * n_embd;
 report(
   {
-    [`prefill ${task.prompt}`]: {
+    [`${dtype} prefill ${task.prompt}`]: {
       seconds: prefillSeconds,
       tokens: task.prompt,
       flops: task.prompt * (24 * n_layer * n_embd ** 2 + 2 * n_layer * task.prompt * n_embd),
     },
-    [`decode ${task.new}`]: { seconds: decodeSeconds, tokens: task.new, memoryBytes: 4 * weights * task.new },
+    [`${dtype} decode ${task.new}`]: {
+      seconds: decodeSeconds,
+      tokens: task.new,
+      memoryBytes: (dtype === 'float32' ? 4 : 2) * weights * task.new,
+    },
   },
-  [...logits, ...tokens.slice(0, 16)],
+  // In half precision the greatest of random logits may be another one.
+  dtype === 'float32' ? [...logits, ...tokens.slice(0, 16)] : logits,
 );

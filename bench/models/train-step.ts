@@ -3,13 +3,20 @@
  * from the same weights on both sides, so that the losses of the first three steps must agree.
  */
 
-import { backward, scope, tensor } from '../../lib/index.js';
+import { backward, scope, setFloat32MatmulPrecision, tensor } from '../../lib/index.js';
 import { GPT } from '../../src/models/index.js';
 import { AdamW, clipScale, decayGroups, gradNorm, nextTokenLoss } from '../../src/training/index.js';
 import { median, readTask, report, secondsOf, tokenIds } from '../measure.js';
 import { stepFlops, type Preset } from './presets.js';
 
-const task = readTask() as Preset & { name: string; weights?: string; seconds: number; steps: number };
+const task = readTask() as Preset & {
+  name: string;
+  weights?: string;
+  seconds: number;
+  steps: number;
+  dtype?: 'bfloat16';
+};
+if (task.dtype === 'bfloat16') setFloat32MatmulPrecision('medium');
 const { batch: B, time: T } = task;
 const model = task.weights === undefined ? new GPT(task.config) : GPT.fromPretrained(task.weights);
 const parameters = model.parameters();

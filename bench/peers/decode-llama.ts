@@ -84,7 +84,10 @@ const logits = outputs[last]!.next.logits!;
 const { prefill } = await run(prompt, 1);
 const { tokens, decode } = await run(prompt.slice(0, 1), task.new + 1);
 printReport({
-  results: { [`prefill ${task.prompt}`]: { seconds: prefill }, [`decode ${task.new}`]: { seconds: decode } },
+  results: {
+    [`float32 prefill ${task.prompt}`]: { seconds: prefill },
+    [`float32 decode ${task.new}`]: { seconds: decode },
+  },
   values: [...Array.from({ length: 8 }, (_, id) => logits.get(id)!), ...tokens.slice(0, 16)],
   version: versionOf(task.module),
 });

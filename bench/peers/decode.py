@@ -6,7 +6,8 @@ import torch
 from common import report, task, tokens
 from gpt import GPT
 
-model = GPT.load(task["weights"]).eval()
+dtype = task.get("dtype", "float32")
+model = GPT.load(task["weights"]).eval().to(getattr(torch, dtype))
 prompt = tokens(task["prompt"], model.config["vocab_size"]).view(1, -1)
 caches = model.caches(max(task["prompt"], 1 + task["new"]))
 
@@ -29,6 +30,9 @@ with torch.inference_mode():
         chosen.append(token.item())
     decode = time.perf_counter() - start
 report(
-    results={f"prefill {task['prompt']}": {"seconds": prefill}, f"decode {task['new']}": {"seconds": decode}},
-    values=values + chosen[:16],
+    results={
+        f"{dtype} prefill {task['prompt']}": {"seconds": prefill},
+        f"{dtype} decode {task['new']}": {"seconds": decode},
+    },
+    values=values + chosen[:16] if dtype == "float32" else values,
 )

@@ -85,7 +85,8 @@ class GPT(nn.Module):
 
     def caches(self, capacity):
         shape = (1, self.config["n_head"], capacity, self.config["n_embd"] // self.config["n_head"])
-        return [(torch.empty(shape), torch.empty(shape)) for _ in self.h]
+        dtype = self.wte.weight.dtype
+        return [(torch.empty(shape, dtype=dtype), torch.empty(shape, dtype=dtype)) for _ in self.h]
 
 
 def optimizer(model, lr, beta2=0.99):

@@ -15,8 +15,12 @@ inputs, targets = ids[:-1].view(B, T), ids[1:].view(B, T)
 loss_of = torch.compile(model.loss) if task.get("compiled") else model.loss
 
 
+half = task.get("dtype") == "bfloat16"
+
+
 def step():
-    loss = loss_of(inputs, targets)
+    with torch.autocast("cpu", torch.bfloat16, enabled=half):
+        loss = loss_of(inputs, targets)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     update.step()
