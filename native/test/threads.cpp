@@ -196,7 +196,7 @@ std::vector<float>& output(Results& r, int64_t n) { return r.emplace_back(zeros(
 bool gemm(Results& r, int64_t batch, int64_t m, int64_t n, int64_t k, bool transpose_a, bool transpose_b) {
   auto a = uniform(batch * m * k, 1), b = uniform(batch * k * n, 2), bias = uniform(n, 3);
   Gemm g{};
-  g.batch = batch, g.m = m, g.n = n, g.k = k, g.type = g.type_c = f32, g.alpha = 1;
+  g.batch = batch, g.m = m, g.n = n, g.k = k, g.type_a = g.type_b = g.type_c = f32, g.alpha = 1;
   g.a = a.data(), g.a_row = transpose_a ? 1 : k, g.a_col = transpose_a ? m : 1, g.a_batch = m * k;
   g.b = b.data(), g.b_row = transpose_b ? 1 : n, g.b_col = transpose_b ? k : 1, g.b_batch = k * n;
   g.c = output(r, batch * m * n).data(), g.c_row = n, g.c_batch = m * n, g.bias = bias.data();
@@ -207,7 +207,7 @@ bool attention(Results& r, int64_t q_len, int64_t kv_len, int64_t heads, int64_t
   constexpr int64_t batch = 2, d = 32;
   auto q = uniform(batch * heads * q_len * d, 1), k = uniform(batch * kv_heads * kv_len * d, 2);
   auto v = uniform(batch * kv_heads * kv_len * d, 3), dout = uniform(batch * heads * q_len * d, 4);
-  r.assign({zeros(static_cast<int64_t>(q.size())), zeros(batch * heads * q_len), zeros(static_cast<int64_t>(q.size())),
+  r.assign({zeros(static_cast<int64_t>(q.size())), zeros(batch * heads * q_len * 2), zeros(static_cast<int64_t>(q.size())),
             zeros(static_cast<int64_t>(k.size())), zeros(static_cast<int64_t>(v.size()))});
   HeadStrides of_q{heads * q_len * d, q_len * d, d}, of_kv{kv_heads * kv_len * d, kv_len * d, d};
   AttentionGrad grad{};
@@ -249,12 +249,13 @@ const Case cases[] = {
        const float* p = x.data();
        std::vector<float>&all = output(r, 1), &first = output(r, cols * 3), &middle = output(r, rows * 3),
        &last = output(r, rows);
+       Numbers arrays[] = {{f32, p, rows * cols}, {f32, p + rows * cols, rows * cols * 2}};
        double squares = 0;
        bool served = table.reduce(ReduceOp::sum, f32, p, all.data(), 1, rows * cols * 3, 1) &&
                      table.reduce(ReduceOp::mean, f32, p, first.data(), 1, rows, cols * 3) &&
                      table.reduce(ReduceOp::max, f32, p, middle.data(), rows, cols, 3) &&
                      table.reduce(ReduceOp::sum, f32, p, last.data(), rows, cols * 3, 1) &&
-                     table.sum_squares(f32, p, rows * cols * 3, &squares);
+                     table.sum_squares(arrays, 2, &squares);
        output(r, 1)[0] = static_cast<float>(squares);
        return served;
      }},
@@ -289,7 +290,7 @@ const Case cases[] = {
      [](Results& r) {
        auto x = uniform(rows * cols, 1, -4, 4), dloss = uniform(rows, 2);
        auto targets = ids(rows, cols);
-       r.assign({zeros(rows), zeros(rows), zeros(rows * cols)});
+       r.assign({zeros(rows), zeros(rows * 2), zeros(rows * cols)});
        return table.cross_entropy(x.data(), targets.data(), r[0].data(), r[1].data(), rows, cols, -100, 0.1f) &&
               table.cross_entropy_grad(x.data(), targets.data(), r[1].data(), dloss.data(), r[2].data(), rows, cols, -100,
                                        0.1f);
@@ -327,8 +328,8 @@ const Case cases[] = {
      [](Results& r) {
        auto grad = uniform(many, 4);
        r.assign({uniform(many, 1), uniform(many, 2), uniform(many, 3, 0, 1)});
-       AdamW step{1e-3, 0.9, 0.99, 1e-8, 0.01, 0.1, 0.01, 1};
-       return table.adamw(r[0].data(), grad.data(), r[1].data(), r[2].data(), many, step);
+       AdamWTensor tensor{r[0].data(), grad.data(), r[1].data(), r[2].data(), many, 1e-3, 0.01, 0.1, 0.01};
+       return table.adamw(&tensor, 1, AdamW{0.9, 0.99, 1e-8, 1});
      }},
 };
 
