@@ -33,6 +33,11 @@ const char* start() {
         return;
       }
     }
+    if (const char* way = std::getenv("TSGPT_BF16");
+        way && *way && std::string(way) != "dot" && std::string(way) != "convert") {
+      error = "TSGPT_BF16 is '" + std::string(way) + "'; use 'dot' or 'convert', or leave it to the processor's make";
+      return;
+    }
     const char* gemm = std::getenv("TSGPT_GEMM");
     if (!gemm || !*gemm || std::string(gemm) == "embedded") return;
     if (std::string(gemm) != "openblas") {

@@ -98,6 +98,22 @@ template <class VectorAt> inline int64_t transpose_rows(int64_t steps, float* ou
 
 // ------------------------------------------------------------------ panels
 
+// out[s][lane] for lanes that do not lie side by side. Along the first `dense` steps a lane's own numbers do: there
+// vector_at(row, s) gives a vector of them, from step s on. one_at(row, s) gives the number of any one step.
+template <class T, class VectorAt, class OneAt>
+inline void pack_rows(const T* p, int64_t lane_stride, int64_t lanes, int64_t steps, int64_t dense, float* out, int64_t padded,
+                      VectorAt vector_at, OneAt one_at) {
+  for (int64_t l = 0; l < lanes; l += width) {
+    const T* row[width];
+    for (int64_t i = 0; i < width; i++) row[i] = p + (l + i < lanes ? l + i : l) * lane_stride;
+    float* to = out + l;
+    int64_t s = transpose_rows(dense, to, padded, [&](int64_t i, int64_t step) { return vector_at(row[i], step); });
+    for (; s < steps; s++) {
+      for (int64_t i = 0; i < width; i++) to[s * padded + i] = one_at(row[i], s);
+    }
+  }
+}
+
 // Packs k steps of `lanes` lanes into rows of `padded` numbers (a multiple of width). What stands in the lanes beyond
 // is not determined: no result that is kept ever reads them.
 template <class T>
@@ -113,16 +129,9 @@ inline void pack_panel(const T* p, int64_t lane_stride, int64_t k_stride, int64_
     }
     return;
   }
-  for (int64_t l = 0; l < lanes; l += width) {
-    const T* row[width];
-    for (int64_t i = 0; i < width; i++) row[i] = p + (l + i < lanes ? l + i : l) * lane_stride;
-    float* to = out + l;
-    int64_t s = 0;
-    if (k_stride == 1) s = transpose_rows(k, to, padded, [&](int64_t i, int64_t step) { return load(row[i] + step); });
-    for (; s < k; s++) {
-      for (int64_t i = 0; i < width; i++) to[s * padded + i] = to_float(row[i][s * k_stride]);
-    }
-  }
+  pack_rows(
+      p, lane_stride, lanes, k, k_stride == 1 ? k : 0, out, padded, [](const T* row, int64_t s) { return load(row + s); },
+      [=](const T* row, int64_t s) { return to_float(row[s * k_stride]); });
 }
 
 inline void pack_panel(const double* p, int64_t lane_stride, int64_t k_stride, int64_t lanes, int64_t k, double* out,
@@ -139,22 +148,24 @@ inline void pack_panel(const double* p, int64_t lane_stride, int64_t k_stride, i
 inline uint16_t to_bf16(float x) { return float_to_bf16(x); }
 inline uint16_t to_bf16(BFloat16 x) { return x.bits; }
 
-// `low` in the lower halves of the lanes, `high` in the upper ones, rounded to nearest even
-inline vf interleave(__m512 low, __m512 high) {
-  static const auto order = [] {
-    struct alignas(64) {
-      uint16_t at[32];
-    } o{};
-    for (uint16_t i = 0; i < 16; i++) o.at[2 * i] = i, o.at[2 * i + 1] = static_cast<uint16_t>(i + 16);
-    return o;
-  }();
+// 16 numbers of `low`, then 16 of `high`, rounded to nearest even. As assembler for the reason in gemm_tile.h.
+inline __m512i to_bf16(vf low, vf high) {
   __m512i both;
-  asm("vcvtne2ps2bf16 %2, %1, %0" : "=v"(both) : "v"(high), "v"(low));
-  return {_mm512_castsi512_ps(_mm512_permutexvar_epi16(_mm512_load_si512(&order), both))};
+  asm("vcvtne2ps2bf16 %2, %1, %0" : "=v"(both) : "v"(high.v), "v"(low.v));
+  return both;
 }
 
+struct alignas(64) PairOrder {
+  uint16_t at[32];
+};
+constexpr PairOrder pair_order{
+    {0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31}};
+
 // Pairs of 16 lanes at steps k and k + 1, where lanes lie side by side
-inline vf pairs_of(const float* p, const float* q, int64_t n) { return interleave(load(p, n).v, load(q, n).v); }
+inline vf pairs_of(const float* p, const float* q, int64_t n) {
+  __m512i both = to_bf16(load(p, n), load(q, n));
+  return {_mm512_castsi512_ps(_mm512_permutexvar_epi16(_mm512_load_si512(&pair_order), both))};
+}
 inline vf pairs_of(const BFloat16* p, const BFloat16* q, int64_t n) {
   auto mask = first(n).v;
   __m512i low = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, p));
@@ -163,11 +174,7 @@ inline vf pairs_of(const BFloat16* p, const BFloat16* q, int64_t n) {
 }
 
 // 16 pairs of one lane, where k lies side by side
-inline vf pairs_along(const float* p) {
-  __m512i both;
-  asm("vcvtne2ps2bf16 %2, %1, %0" : "=v"(both) : "v"(_mm512_loadu_ps(p + 16)), "v"(_mm512_loadu_ps(p)));
-  return {_mm512_castsi512_ps(both)};
-}
+inline vf pairs_along(const float* p) { return {_mm512_castsi512_ps(to_bf16(load(p), load(p + width)))}; }
 inline vf pairs_along(const BFloat16* p) { return {_mm512_loadu_ps(p)}; }
 
 // As pack_panel, for two numbers of k in each step: out[k / 2][lane] holds k (lower half) and k + 1 (upper half, zero
@@ -187,22 +194,14 @@ inline void pack_pairs(const T* p, int64_t lane_stride, int64_t k_stride, int64_
     }
     return;
   }
-  for (int64_t l = 0; l < lanes; l += width) {
-    const T* row[width];
-    for (int64_t i = 0; i < width; i++) row[i] = p + (l + i < lanes ? l + i : l) * lane_stride;
-    float* to = out + l;
-    int64_t s = 0;
-    if (k_stride == 1) {
-      s = transpose_rows(k / 2, to, padded, [&](int64_t i, int64_t step) { return pairs_along(row[i] + 2 * step); });
-    }
-    for (; s < steps; s++) {
-      for (int64_t i = 0; i < width; i++) {
-        uint32_t low = to_bf16(row[i][2 * s * k_stride]);
-        uint32_t high = 2 * s + 1 < k ? to_bf16(row[i][(2 * s + 1) * k_stride]) : 0;
-        to[s * padded + i] = float_of(low | high << 16);
-      }
-    }
-  }
+  auto pair_at = [=](const T* row, int64_t s) {
+    uint32_t low = to_bf16(row[2 * s * k_stride]);
+    uint32_t high = 2 * s + 1 < k ? to_bf16(row[(2 * s + 1) * k_stride]) : 0;
+    return float_of(low | high << 16);
+  };
+  pack_rows(
+      p, lane_stride, lanes, steps, k_stride == 1 ? k / 2 : 0, out, padded,
+      [](const T* row, int64_t s) { return pairs_along(row + 2 * s); }, pair_at);
 }
 
 #endif

@@ -47,8 +47,8 @@ function table(report: ReturnType<typeof describe>): string {
     threads: `${report.threads} (TSGPT_THREADS or --threads changes it)`,
     'matrix products': products,
     bfloat16: report.bf16_dot
-      ? 'multiplied by the dot product instruction, twice as fast as float32'
-      : 'multiplied as float32, which this processor does not do slower',
+      ? "multiplied by the processor's dot product instruction"
+      : 'converted to float32 and multiplied as such',
     memory: `${formatBytes(report.free_memory_bytes)} free of ${formatBytes(report.total_memory_bytes)}`,
   };
   return Object.entries(rows)

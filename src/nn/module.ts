@@ -5,7 +5,16 @@
  * checkpoint's names loads it by a strict copy. No registration, no decorators, no proxies.
  */
 
-import { copy_, formatShape, noGrad, sameShape, StateDictError, Tensor, to } from '../../lib/index.js';
+import {
+  ArgumentError,
+  copy_,
+  formatShape,
+  noGrad,
+  sameShape,
+  StateDictError,
+  Tensor,
+  to,
+} from '../../lib/index.js';
 
 /** Options of {@link Module.loadStateDict}. */
 export interface LoadOptions {
@@ -92,8 +101,13 @@ export abstract class Module {
    * Keeps the matrices and tables (two dimensions or more) of this module and all below it in `dtype` from now on: half
    * types take half the memory, and decoding, which reads every weight for every token, half the time. Vectors (norms,
    * biases) and activations stay float32. For inference: AdamW trains float32 weights only.
+   *
+   * @throws ArgumentError for another dtype.
    */
   convertWeights(dtype: 'float32' | 'float16' | 'bfloat16'): this {
+    if (!['float32', 'float16', 'bfloat16'].includes(dtype)) {
+      throw new ArgumentError(`convertWeights: must be 'float32', 'float16' or 'bfloat16', got '${dtype}'`);
+    }
     const converted = new Map<Tensor, Tensor>();
     const visit = (module: Module): void => {
       for (const [name, value] of Object.entries(module)) {

@@ -38,6 +38,7 @@ describe('instruction sets', () => {
   it.each([
     ['TSGPT_ISA', 'abacus', 'but this machine and build have: '],
     ['TSGPT_GEMM', 'mkl', "use 'embedded' (the default) or 'openblas'"],
+    ['TSGPT_BF16', 'fast', "use 'dot' or 'convert'"],
     ['TSGPT_THREADS', 'two', 'use a whole number from 1 on'],
     ['TSGPT_THREADS', '0', 'use a whole number from 1 on'],
   ])('%s=%s is refused when the module is loaded', async (name, value, remedy) => {

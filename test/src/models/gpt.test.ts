@@ -223,6 +223,9 @@ describe('GPT', () => {
     expect(JSON.parse(readFileSync(join(path, 'config.json'), 'utf8'))).toMatchObject({ torch_dtype: dtype });
     const again = GPT.fromPretrained(path, { dtype });
     expectClose(logits(again), logits(half).toFloat64Array(), {});
+    expect(() => half.convertWeights('int32' as 'float16')).toThrow(
+      "convertWeights: must be 'float32', 'float16' or 'bfloat16', got 'int32'",
+    );
     expect(() => new AdamW(half.parameters())).toThrow(
       `parameters must be contiguous float32 tensors, got ${dtype}`,
     );
