@@ -58,6 +58,17 @@ inline void finish_row(const Gemm& g, int64_t batch, int64_t row, int64_t j, con
   }
 }
 
+// ------------------------------------------------------------------ reading ahead
+
+// Rows of B in half types are asked for while those before them are multiplied: too few of their loads are under way at
+// once for the processor's own prefetching, which starts anew with every row. Without it one thread read 20 GB/s of
+// bfloat16 instead of 32; float32 rows, 36 GB/s, do not gain.
+template <class T> inline void fetch([[maybe_unused]] const T* p) {
+  if constexpr (sizeof(T) == 2) __builtin_prefetch(p);
+}
+
+template <class T> constexpr int64_t line_items = 64 / sizeof(T) > width ? 64 / sizeof(T) : width;  // of a cache line
+
 // ------------------------------------------------------------------ B stored (n, k): dot products
 
 // sums[i][j] = a[i] . b[j] for MR rows of A and NR rows of B
@@ -80,6 +91,12 @@ inline void dots(const float* a, const T* b, int64_t b_stride, int64_t k, float*
     }
   };
   int64_t s = 0;
+  for (; s + line_items<T> <= k; s += line_items<T>) {
+#pragma GCC unroll 4
+    for (int j = 0; j < NR; j++) fetch(b + (NR + j) * b_stride + s);
+#pragma GCC unroll 4
+    for (int64_t h = 0; h < line_items<T>; h += width) step([at = s + h](auto* p) { return load(p + at); });
+  }
   for (; s + width <= k; s += width) step([s](auto* p) { return load(p + s); });
   if (s < k) step([s, k](auto* p) { return load(p + s, k - s); });
 #pragma GCC unroll 4
@@ -138,21 +155,33 @@ template <class T, int MR>
 inline void add_rows(const float* a, int64_t a_stride, const T* b, int64_t b_stride, int64_t steps, int64_t n, float* sums,
                      int64_t sums_row) {
   vf av[MR][rows_at_once];
+#pragma GCC unroll 4
   for (int i = 0; i < MR; i++) {
+#pragma GCC unroll 4
     for (int64_t s = 0; s < rows_at_once; s++) av[i][s] = set(s < steps ? a[i * a_stride + s] : 0.0f);
   }
   int64_t j = 0;
   if (steps == rows_at_once) {
-    for (; j + width <= n; j += width) {
+    auto step = [&](int64_t at) __attribute__((always_inline)) {
       vf bv[rows_at_once];
-      for (int64_t s = 0; s < rows_at_once; s++) bv[s] = load(b + s * b_stride + j);
+#pragma GCC unroll 4
+      for (int64_t s = 0; s < rows_at_once; s++) bv[s] = load(b + s * b_stride + at);
+#pragma GCC unroll 4
       for (int i = 0; i < MR; i++) {
-        float* to = sums + i * sums_row + j;
+        float* to = sums + i * sums_row + at;
         vf v = load(to);
+#pragma GCC unroll 4
         for (int64_t s = 0; s < rows_at_once; s++) v = fma(av[i][s], bv[s], v);
         store(to, v);
       }
+    };
+    for (; j + line_items<T> <= n; j += line_items<T>) {
+#pragma GCC unroll 4
+      for (int64_t s = 0; s < rows_at_once; s++) fetch(b + (rows_at_once + s) * b_stride + j);
+#pragma GCC unroll 4
+      for (int64_t h = 0; h < line_items<T>; h += width) step(j + h);
     }
+    for (; j + width <= n; j += width) step(j);
   }
   for (; j < n; j += width) {
     int64_t left = min_of(width, n - j);
