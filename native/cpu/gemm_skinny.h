@@ -60,11 +60,12 @@ inline void finish_row(const Gemm& g, int64_t batch, int64_t row, int64_t j, con
 
 // ------------------------------------------------------------------ reading ahead
 
-// Rows of B in half types are asked for while those before them are multiplied: too few of their loads are under way at
-// once for the processor's own prefetching, which starts anew with every row. Without it one thread read 20 GB/s of
-// bfloat16 instead of 32; float32 rows, 36 GB/s, do not gain.
-template <class T> inline void fetch([[maybe_unused]] const T* p) {
-  if constexpr (sizeof(T) == 2) __builtin_prefetch(p);
+// The next rows of B are asked for while these are multiplied: the processor's own prefetching starts anew with every row,
+// and where a line means more work, because it holds half types or meets several rows of A, too few lines are under way.
+// Without it one thread read 20 GB/s of bfloat16 instead of 32, and 24 GB/s of float32 for four rows of A instead of 29;
+// one row of A and float32, 38 GB/s, gains nothing.
+template <int MR, class T> inline void fetch([[maybe_unused]] const T* p) {
+  if constexpr (sizeof(T) == 2 || MR > 1) __builtin_prefetch(p);
 }
 
 template <class T> constexpr int64_t line_items = 64 / sizeof(T) > width ? 64 / sizeof(T) : width;  // of a cache line
@@ -93,7 +94,7 @@ inline void dots(const float* a, const T* b, int64_t b_stride, int64_t k, float*
   int64_t s = 0;
   for (; s + line_items<T> <= k; s += line_items<T>) {
 #pragma GCC unroll 4
-    for (int j = 0; j < NR; j++) fetch(b + (NR + j) * b_stride + s);
+    for (int j = 0; j < NR; j++) fetch<MR>(b + (NR + j) * b_stride + s);
 #pragma GCC unroll 4
     for (int64_t h = 0; h < line_items<T>; h += width) step([at = s + h](auto* p) { return load(p + at); });
   }
@@ -177,7 +178,7 @@ inline void add_rows(const float* a, int64_t a_stride, const T* b, int64_t b_str
     };
     for (; j + line_items<T> <= n; j += line_items<T>) {
 #pragma GCC unroll 4
-      for (int64_t s = 0; s < rows_at_once; s++) fetch(b + (rows_at_once + s) * b_stride + j);
+      for (int64_t s = 0; s < rows_at_once; s++) fetch<MR>(b + (rows_at_once + s) * b_stride + j);
 #pragma GCC unroll 4
       for (int64_t h = 0; h < line_items<T>; h += width) step(j + h);
     }
@@ -195,17 +196,20 @@ inline void add_rows(const float* a, int64_t a_stride, const T* b, int64_t b_str
   }
 }
 
-// A task sums this many rows of B over this many columns.
-constexpr int64_t sum_rows = 128, sum_cols = 2048;
+// A task sums this many rows of B over this many columns: as many as leave the sums of all rows of A in level 1.
+constexpr int64_t sum_rows = 128;
+inline int64_t sum_cols(int64_t m) { return m == 1 ? 2048 : m < 8 ? 1024 : 512; }
 
 // Floats of the partial sums that run_sums needs.
 inline int64_t sums_size(const Gemm& g) { return g.batch * g.m * div_up(g.k, sum_rows) * g.n; }
 
 // a: (batch, m, k) contiguous; partial: sums_size floats
 template <class T> inline void run_sums(const Gemm& g, const float* a, float* partial) {
-  int64_t blocks = div_up(g.k, sum_rows), chunks = div_up(g.n, sum_cols), tasks = blocks * chunks;
+  int64_t blocks = div_up(g.k, sum_rows), cols = sum_cols(g.m), chunks = div_up(g.n, cols);
+  int64_t tasks = blocks * chunks;
   parallel_unless(g.batch * g.n * g.k < 32768, g.batch * tasks, [&](int64_t task) {
-    int64_t batch = task / tasks, block = task % tasks / chunks, j = task % chunks * sum_cols, n = min_of(sum_cols, g.n - j);
+    int64_t batch = task / tasks, block = task % tasks / chunks, j = task % chunks * cols;
+    int64_t n = min_of(cols, g.n - j);
     int64_t begin = block * sum_rows, end = min_of(begin + sum_rows, g.k);
     const T* b = static_cast<const T*>(g.b) + batch * g.b_batch + j;
     float* sums = partial + (batch * blocks + block) * g.m * g.n + j;
@@ -226,7 +230,8 @@ template <class T> inline void run_sums(const Gemm& g, const float* a, float* pa
   });
   parallel_ranges(g.batch * g.m * chunks, 8, [&](int64_t first, int64_t last) {
     for (int64_t piece = first; piece < last; piece++) {
-      int64_t row = piece / chunks, batch = row / g.m, j = piece % chunks * sum_cols, n = min_of(sum_cols, g.n - j);
+      int64_t row = piece / chunks, batch = row / g.m, j = piece % chunks * cols;
+      int64_t n = min_of(cols, g.n - j);
       float* sums = partial + (batch * blocks * g.m + row % g.m) * g.n + j;
       for (int64_t block = 1; block < blocks; block++) {
         const float* more = sums + block * g.m * g.n;
