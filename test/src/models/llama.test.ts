@@ -6,6 +6,7 @@ import {
   backward,
   crossEntropy,
   Llama,
+  type RopeScaling,
   noGrad,
   scope,
   slice,
@@ -110,6 +111,73 @@ describe.each(['hf-llama-gqa', 'hf-llama3-rope-tied', 'hf-llama-mha-fp16'])(
     });
   },
 );
+
+interface RecordedFamily {
+  input_ids: number[][];
+  logits: number[][][];
+  loss: number;
+  grad_norms: Record<string, number>;
+  greedy: number[];
+  padded: { attention_mask: number[][]; logits_last: number[][] };
+}
+
+// transformers 5: biases everywhere; a sliding window and a head size of its own; both with windows in some layers.
+describe.each(['hf-llama-bias', 'hf-mistral', 'hf-qwen2'])('Llama against Hugging Face: %s', (name) => {
+  const expected = readGolden<RecordedFamily>(name, 'expected.json');
+  const model = Llama.fromPretrained(golden(name));
+  const ids = int32(expected.input_ids);
+
+  it('gives the recorded logits, also beside padding', () => {
+    expectClose(
+      noGrad(() => model.forward(ids)),
+      expected.logits,
+      tolerance,
+      'logits',
+    );
+    const { attention_mask, logits_last } = expected.padded;
+    const padded = noGrad(() => model.forward(ids, { attentionMask: bool(attention_mask), lastOnly: true }));
+    expectClose(padded, logits_last, tolerance, 'padded');
+  });
+
+  it('gives the recorded loss and gradients', () => {
+    const loss = shiftedLoss(model.forward(ids), expected.input_ids);
+    expectClose(loss, [expected.loss], tolerance, 'loss');
+    backward(loss);
+    const grads = new Map(model.namedParameters());
+    expect(Object.keys(expected.grad_norms).length).toBe(grads.size);
+    for (const [key, norm] of Object.entries(expected.grad_norms)) {
+      const grad = grads.get(key.replace(/^model\./, ''))!.grad!.toFloat64Array();
+      expectClose([Math.hypot(...grad)], [norm], tolerance, key);
+    }
+  });
+
+  it('continues greedily as recorded, past its window', () => {
+    expect(greedy(model, expected.greedy.slice(0, 4), 20)).toEqual(expected.greedy.slice(4));
+  });
+});
+
+describe('scaled rotary positions against Hugging Face', () => {
+  const expected = readGolden<{
+    input_ids: number[][];
+    cases: { rope_parameters: { rope_theta: number } & RopeScaling; length: number; logits_last: number[] }[];
+  }>('hf-llama-rope', 'expected.json');
+  const base = Llama.fromPretrained(golden('hf-llama-rope'));
+
+  it.each(expected.cases)(
+    '$rope_parameters, $length positions',
+    ({ rope_parameters, length, logits_last }) => {
+      const { rope_theta, ...rope_scaling } = rope_parameters;
+      const model = new Llama({ ...base.config, rope_theta, rope_scaling }).eval();
+      model.loadStateDict(base.stateDict());
+      const ids = int32(expected.input_ids.map((row) => row.slice(0, length)));
+      expectClose(
+        noGrad(() => model.forward(ids, { lastOnly: true })),
+        logits_last,
+        tolerance,
+      );
+    },
+  );
+});
 
 describe.skipIf(isMissing('models', 'stories260K-hf'))('stories260K, a trained model', () => {
   it('generates the published 200 tokens', () => {
