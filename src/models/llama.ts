@@ -27,9 +27,9 @@ import {
 import { Embedding, Linear, Module, RMSNorm } from '../nn/index.js';
 import { KVCache, type LayerCache } from './cache.js';
 import { checkConfig, checkFits, knownKeys, type ConfigRules } from './config.js';
-import { type DecoderOptions, type Placement, placeTokens } from './placement.js';
+import { type DecoderOptions, lastKeys, placeTokens } from './placement.js';
 import { type ConfigFile, loadCheckpoint, saveCheckpoint } from './pretrained.js';
-import { checkHeadSize, checkRopeScaling, type RopeScaling, RotaryTables } from './rope.js';
+import { checkHeadSize, checkRopeScaling, type RopeScaling, RotaryTables, stretchedLength } from './rope.js';
 
 /** The families: what differs between them is marked below. */
 export type LlamaModelType = 'llama' | 'mistral' | 'qwen2';
@@ -221,7 +221,7 @@ const rulesOf = (type: LlamaModelType): ConfigRules<LlamaConfig> =>
     Object.entries(rules).filter(([key]) => Object.hasOwn(defaults[type], key)),
   ) as unknown as ConfigRules<LlamaConfig>;
 
-/** The configuration with defaults, checked. */
+/** The configuration with defaults, checked; the numbers of heads and their size, which may be null, as numbers. */
 function complete(config: Partial<LlamaConfig>): LlamaConfig {
   const type = config.model_type ?? 'llama';
   if (!Object.hasOwn(defaults, type)) checkConfig('Llama', { ...common, ...config }, rules);
@@ -240,7 +240,7 @@ function complete(config: Partial<LlamaConfig>): LlamaConfig {
     );
   }
   checkHeadSize('Llama', size, c.rope_scaling);
-  return c;
+  return { ...c, num_key_value_heads: kvHeads, head_dim: size };
 }
 
 /** Numbers of heads and their size. */
@@ -301,7 +301,7 @@ class Attention extends Module {
     const y = scaledDotProductAttention(q, keys, values, {
       causal: true,
       window: windowOf(this.config, this.layer) ?? 0,
-      mask: padding,
+      mask: padding && lastKeys(padding, keys),
       dropout: this.training ? this.config.attention_dropout : 0,
       generator: this.generator,
     });
@@ -436,14 +436,12 @@ export class Llama extends Module {
 
   /** Writes config.json and model.safetensors, which Hugging Face's class for the model_type loads. */
   savePretrained(folder: string): void {
-    const config = { architectures: [architectures[this.config.model_type]], ...this.config };
-    saveCheckpoint(folder, this, config, llamaWeights);
+    saveCheckpoint(folder, this, llamaFile(this.config), llamaWeights);
   }
 
   /** Longest sequence the model can see. */
   get contextLength(): number {
-    const { max_position_embeddings: length, rope_scaling: scaling } = this.config;
-    return scaling?.rope_type === 'dynamic' ? Math.floor(length * scaling.factor) : length;
+    return stretchedLength(this.config.max_position_embeddings, this.config.rope_scaling);
   }
 
   /** An empty cache for `batch` sequences of up to `capacity` positions. */
@@ -480,7 +478,7 @@ export class Llama extends Module {
    */
   hidden(ids: Tensor, options: DecoderOptions = {}): Tensor {
     return scope(() => {
-      const placement: Placement = placeTokens('Llama', ids, options, this.contextLength);
+      const placement = placeTokens('Llama', ids, options, this.contextLength);
       const context = { rotary: this.#rotary.at(placement), padding: placement.padding };
       let x = this.embed_tokens.forward(ids); // (B, T, C)
       for (const [i, layer] of this.layers.entries()) x = layer.forward(x, context, options.cache?.layers[i]);
@@ -514,6 +512,12 @@ function configOf(file: ConfigFile): Partial<LlamaConfig> {
   if (type === 'qwen2') checkLayerTypes(file.layer_types, complete(config));
   return config;
 }
+
+/** The contents of config.json. */
+export const llamaFile = (config: LlamaConfig): ConfigFile => ({
+  architectures: [architectures[config.model_type]],
+  ...config,
+});
 
 /** `layer_types` of newer Qwen2 configurations repeats what the older keys say; where it says something else, refuse. */
 function checkLayerTypes(given: unknown, c: LlamaConfig): void {

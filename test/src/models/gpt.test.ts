@@ -279,14 +279,15 @@ describe('GPT with wrong input', () => {
     const build = (config: object) => () => new GPT({ ...small, ...config });
     expect(build({ n_embd: 0 })).toThrow('GPT: n_embd must be a positive integer, got 0');
     expect(build({ n_embd: 1.5 })).toThrow('n_embd must be a positive integer, got 1.5');
-    expect(build({ n_layer: '2' })).toThrow('n_layer must be a positive integer, got "2"');
+    expect(build({ n_layer: '2' })).toThrow('n_layer must be a positive integer up to 10000, got "2"');
     expect(build({ n_head: 5 })).toThrow('n_embd must be a multiple of n_head, got 12 and 5');
     expect(build({ resid_pdrop: 1 })).toThrow('resid_pdrop must be a probability, got 1');
     expect(build({ activation_function: 'swish' })).toThrow(
       'activation_function must be one of gelu_new, gelu, relu, silu, got "swish"',
     );
     expect(build({ n_emb: 4 })).toThrow("unknown configuration key 'n_emb' (did you mean 'n_embd'?)");
-    expect(build({ n_layer: 1e9 })).toThrow(/weights take .* GiB, this machine has/);
+    expect(build({ n_layer: 1e9 })).toThrow('n_layer must be a positive integer up to 10000, got 1000000000');
+    expect(build({ n_embd: 3e6 })).toThrow(/weights take .* GiB, this machine has/);
     expect(build({ n_embd: -1 })).toThrow(ConfigError);
   });
 
