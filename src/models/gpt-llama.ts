@@ -7,8 +7,10 @@
 import { finishReplacement } from '../../lib/formats/atomic-file.js';
 import { cat, noGrad, scope, split, type Tensor, transpose } from '../../lib/index.js';
 import { withoutInit } from '../nn/index.js';
-import type { GPT, GPTConfig } from './gpt.js';
-import { Llama, type LlamaConfig, llamaFile, llamaWeights } from './llama.js';
+import type { GPT } from './gpt.js';
+import { type GPTConfig, headsOf, innerSize } from './gpt-config.js';
+import { Llama, llamaWeights } from './llama.js';
+import { type LlamaConfig, llamaFile } from './llama-config.js';
 import { type ConfigFile, readConfig, saveCheckpoint } from './pretrained.js';
 
 /** The key under which config.json of a Llama holds the configuration of the GPT that wrote it. */
@@ -17,18 +19,19 @@ const ownKey = 'tsgpt_gpt';
 type State = ReadonlyMap<string, Tensor>;
 
 /** The configuration of the same Llama (with a window Mistral); null when there is none. */
-export function llamaConfigOf(c: GPTConfig, inner: number): Partial<LlamaConfig> | null {
+export function llamaConfigOf(c: GPTConfig): Partial<LlamaConfig> | null {
+  const { heads, kvHeads, size } = headsOf(c);
   const windowed = c.sliding_window !== null;
   if (!(c.use_rope && c.use_swiglu && c.use_rmsnorm) || (windowed && c.bias)) return null;
   return {
     model_type: windowed ? 'mistral' : 'llama',
     vocab_size: c.vocab_size,
     hidden_size: c.n_embd,
-    intermediate_size: inner,
+    intermediate_size: innerSize(c),
     num_hidden_layers: c.n_layer,
-    num_attention_heads: c.n_head,
-    num_key_value_heads: c.n_kv_head ?? c.n_head,
-    head_dim: c.n_embd / c.n_head,
+    num_attention_heads: heads,
+    num_key_value_heads: kvHeads,
+    head_dim: size,
     max_position_embeddings: c.n_positions,
     initializer_range: c.initializer_range,
     rms_norm_eps: c.layer_norm_epsilon,
@@ -61,7 +64,7 @@ export function gptConfigInLlama(folder: string): Partial<GPTConfig> | null {
   finishReplacement(folder);
   const file: ConfigFile = readConfig(folder);
   const own = ['llama', 'mistral'].includes(file.model_type as string) ? file[ownKey] : null;
-  return typeof own === 'object' ? (own) : null;
+  return typeof own === 'object' ? own : null;
 }
 
 /** GPT's and Llama's names of what both store alone. A matrix is [in, out] in GPT's blocks and [out, in] in Llama's. */
@@ -102,7 +105,8 @@ function llamaState(weights: State, c: GPTConfig): State {
     const tensor = weights.get(gpt);
     if (tensor !== undefined) state.set(llama, isMatrix ? turned(tensor) : tensor);
   }
-  const keys = (c.n_embd / c.n_head) * (c.n_kv_head ?? c.n_head);
+  const { kvHeads, size } = headsOf(c);
+  const keys = kvHeads * size;
   for (let i = 0; i < c.n_layer; i++) {
     const spread = (part: string, joint: Tensor | undefined): void => {
       if (joint === undefined) return;

@@ -11,8 +11,6 @@
 
 import {
   add,
-  ArgumentError,
-  ConfigError,
   defaultGenerator,
   gelu,
   type Generator,
@@ -31,135 +29,25 @@ import {
 } from '../../lib/index.js';
 import { Conv1D, Dropout, Embedding, LayerNorm, Linear, Module, RMSNorm, withoutInit } from '../nn/index.js';
 import { KVCache, type LayerCache } from './cache.js';
-import { checkConfig, checkFits, knownKeys, type ConfigRules } from './config.js';
+import { checkFits } from './config.js';
+import {
+  complete,
+  configOf,
+  countWeights,
+  defaults,
+  type GPTConfig,
+  type GPTPreset,
+  headsOf,
+  innerSize,
+  ownType,
+  presetConfig,
+  savedConfig,
+} from './gpt-config.js';
 import { gptConfigInLlama, gptState, llamaConfigOf, saveAsLlama } from './gpt-llama.js';
 import { Llama } from './llama.js';
 import { causalMask, type DecoderOptions, lastKeys, type Placement, placeTokens } from './placement.js';
 import { loadCheckpoint, saveCheckpoint, type ConfigFile } from './pretrained.js';
-import { checkHeadSize, checkRopeScaling, type RopeScaling, RotaryTables, stretchedLength } from './rope.js';
-
-/** The keys of Hugging Face's config.json for `model_type` gpt2, and those of the switches. */
-export interface GPTConfig extends GPTSwitches {
-  /** Vocabulary size, V. */
-  vocab_size: number;
-  /** Longest sequence: the number of learned positions. */
-  n_positions: number;
-  /** Channels, C. */
-  n_embd: number;
-  n_layer: number;
-  n_head: number;
-  /** Width of the feed-forward layer; null means 4 C, with use_swiglu 8 C / 3 rounded up to a multiple of 8. */
-  n_inner: number | null;
-  activation_function: 'gelu_new' | 'gelu' | 'relu' | 'silu';
-  /** Dropout of the residual branches, the embeddings and the attention weights. */
-  resid_pdrop: number;
-  embd_pdrop: number;
-  attn_pdrop: number;
-  layer_norm_epsilon: number;
-  /** Standard deviation of the initial weights. */
-  initializer_range: number;
-  /** Whether the output head is the token embedding. */
-  tie_word_embeddings: boolean;
-  bos_token_id: number | null;
-  eos_token_id: number | null;
-}
-
-/** What later models do otherwise than GPT-2. Any combination works. */
-export interface GPTSwitches {
-  /** Rotary positions (RoFormer, Llama) in place of learned ones. */
-  use_rope: boolean;
-  /** Base of the rotary frequencies. */
-  rope_theta: number;
-  rope_scaling: RopeScaling | null;
-  /** A gated feed-forward layer, SwiGLU (PaLM, Llama), in place of the activation function. */
-  use_swiglu: boolean;
-  /** RMSNorm (T5, Llama) in place of layer normalization, in the final norm too. */
-  use_rmsnorm: boolean;
-  /** Heads of keys and values (grouped-query attention), a divisor of n_head; null means as many. */
-  n_kv_head: number | null;
-  /** Biases of all layers and of layer normalization. */
-  bias: boolean;
-  /** How many keys a query sees, its own included (Mistral); null means all. */
-  sliding_window: number | null;
-  /** Pass the causal mask as a tensor of numbers, in place of the kernel's own: the same results, slower. */
-  use_explicit_mask: boolean;
-}
-
-/** GPT-2's way. */
-const off: GPTSwitches = {
-  use_rope: false,
-  rope_theta: 10000,
-  rope_scaling: null,
-  use_swiglu: false,
-  use_rmsnorm: false,
-  n_kv_head: null,
-  bias: true,
-  sliding_window: null,
-  use_explicit_mask: false,
-};
-
-const defaults: GPTConfig = {
-  vocab_size: 50257,
-  n_positions: 1024,
-  n_embd: 768,
-  n_layer: 12,
-  n_head: 12,
-  n_inner: null,
-  activation_function: 'gelu_new',
-  resid_pdrop: 0.1,
-  embd_pdrop: 0.1,
-  attn_pdrop: 0.1,
-  layer_norm_epsilon: 1e-5,
-  initializer_range: 0.02,
-  tie_word_embeddings: true,
-  bos_token_id: 50256,
-  eos_token_id: 50256,
-  ...off,
-};
-
-const presets = {
-  gpt2: { n_embd: 768, n_layer: 12, n_head: 12 }, // 124 M parameters
-  'gpt2-medium': { n_embd: 1024, n_layer: 24, n_head: 16 }, // 355 M
-  'gpt2-large': { n_embd: 1280, n_layer: 36, n_head: 20 }, // 774 M
-  'gpt2-xl': { n_embd: 1600, n_layer: 48, n_head: 25 }, // 1.6 B
-} satisfies Record<string, Partial<GPTConfig>>;
-
-/** Names of the published GPT-2 sizes. */
-export type GPTPreset = keyof typeof presets;
-
-const rules: ConfigRules<GPTConfig> = {
-  vocab_size: 'positive integer',
-  n_positions: 'positive integer',
-  n_embd: 'positive integer',
-  n_layer: 'layer count',
-  n_head: 'positive integer',
-  n_inner: 'positive integer or null',
-  activation_function: ['gelu_new', 'gelu', 'relu', 'silu'],
-  resid_pdrop: 'probability',
-  embd_pdrop: 'probability',
-  attn_pdrop: 'probability',
-  layer_norm_epsilon: 'positive number',
-  initializer_range: 'positive number',
-  tie_word_embeddings: 'boolean',
-  bos_token_id: 'token id or null',
-  eos_token_id: 'token id or null',
-  use_rope: 'boolean',
-  rope_theta: 'positive number',
-  rope_scaling: 'object or null',
-  use_swiglu: 'boolean',
-  use_rmsnorm: 'boolean',
-  n_kv_head: 'positive integer or null',
-  bias: 'boolean',
-  sliding_window: 'positive integer or null',
-  use_explicit_mask: 'boolean',
-};
-
-/** Keys of config.json that change the computation and are served with these values only. */
-const fixed = {
-  scale_attn_weights: true,
-  scale_attn_by_inverse_layer_idx: false,
-  add_cross_attention: false,
-};
+import { RotaryTables, stretchedLength } from './rope.js';
 
 const activations: Record<GPTConfig['activation_function'], (x: Tensor) => Tensor> = {
   gelu_new: (x) => gelu(x, { approximate: 'tanh' }),
@@ -167,30 +55,6 @@ const activations: Record<GPTConfig['activation_function'], (x: Tensor) => Tenso
   relu,
   silu,
 };
-
-/** The configuration with defaults, checked. */
-function complete(config: Partial<GPTConfig>): GPTConfig {
-  const c = checkConfig('GPT', { ...defaults, ...config }, rules);
-  c.rope_scaling = checkRopeScaling('GPT', c.rope_scaling);
-  if (c.n_embd % c.n_head !== 0) {
-    throw new ConfigError(`GPT: n_embd must be a multiple of n_head, got ${c.n_embd} and ${c.n_head}`);
-  }
-  const { heads, kvHeads, size } = headsOf(c);
-  if (heads % kvHeads !== 0) {
-    throw new ConfigError(`GPT: n_head must be a multiple of n_kv_head, got ${heads} and ${kvHeads}`);
-  }
-  if (c.use_rope) checkHeadSize('GPT', size, c.rope_scaling);
-  return c;
-}
-
-/** Numbers of heads and their size. */
-function headsOf({ n_embd, n_head, n_kv_head }: GPTConfig): { heads: number; kvHeads: number; size: number } {
-  return { heads: n_head, kvHeads: n_kv_head ?? n_head, size: n_embd / n_head };
-}
-
-/** Width of the feed-forward layer: by default as many weights with the gate as without, rounded up. */
-const innerSize = ({ n_inner, n_embd, use_swiglu }: GPTConfig): number =>
-  n_inner ?? (use_swiglu ? 8 * Math.ceil(n_embd / 3) : 4 * n_embd);
 
 /** What the blocks of one forward pass share. */
 interface Context {
@@ -345,12 +209,7 @@ export class GPT extends Module {
     overrides: Partial<GPTConfig> = {},
     options: { generator?: Generator } = {},
   ): GPT {
-    if (!Object.hasOwn(presets, name)) {
-      throw new ArgumentError(
-        `GPT.fromPreset: no preset '${name}'; there are ${Object.keys(presets).join(', ')}`,
-      );
-    }
-    return new GPT({ ...presets[name], ...overrides }, options);
+    return new GPT({ ...presetConfig(name), ...overrides }, options);
   }
 
   /**
@@ -368,7 +227,7 @@ export class GPT extends Module {
       for (const weight of llama.parameters()) weight.dispose();
       return model.eval();
     }
-    const build = (file: ConfigFile): GPT => new GPT(knownKeys('GPT', file, rules, fixed));
+    const build = (file: ConfigFile): GPT => new GPT(configOf(file));
     return loadCheckpoint(folder, ['gpt2', ownType], build, weights).convertWeights(dtype);
   }
 
@@ -378,7 +237,7 @@ export class GPT extends Module {
    * layout. Other combinations have no name elsewhere: their `model_type` is `tsgpt-gpt`, which only tsgpt loads.
    */
   savePretrained(folder: string): void {
-    const llama = llamaConfigOf(this.config, innerSize(this.config));
+    const llama = llamaConfigOf(this.config);
     if (llama !== null) saveAsLlama(folder, this, llama);
     else saveCheckpoint(folder, this, savedConfig(this.config), weights);
   }
@@ -432,37 +291,6 @@ export class GPT extends Module {
     const causal = causalMask(ids.shape[1], columns, this.config.sliding_window);
     return padding === null ? causal : add(causal, padding);
   }
-}
-
-function countWeights(c: GPTConfig): number {
-  const C = c.n_embd;
-  const inner = innerSize(c);
-  const { kvHeads, size: D } = headsOf(c);
-  const bias = c.bias ? 1 : 0;
-  const norm = C * (1 + (c.use_rmsnorm ? 0 : bias));
-  const attention = (C + bias) * (C + 2 * kvHeads * D) + (C + bias) * C;
-  const mlp = (C + bias) * inner * (c.use_swiglu ? 2 : 1) + (inner + bias) * C;
-  const positions = c.use_rope ? 0 : c.n_positions;
-  const head = c.tie_word_embeddings ? 0 : c.vocab_size * C;
-  return (c.vocab_size + positions) * C + c.n_layer * (attention + mlp + 2 * norm) + norm + head;
-}
-
-/** `model_type` of combinations that no published architecture has. */
-const ownType = 'tsgpt-gpt';
-
-/** The contents of config.json: the switches only where they differ from GPT-2. */
-function savedConfig(config: GPTConfig): ConfigFile {
-  const switched = (Object.keys(off) as (keyof GPTSwitches)[]).filter((key) => config[key] !== off[key]);
-  // The mask as data computes the same, and rotary keys nothing without rotary positions.
-  const harmless = ['use_explicit_mask', 'rope_theta', 'rope_scaling'];
-  const isGpt2 = switched.every((key) => harmless.includes(key));
-  const plain = Object.entries(config).filter(([key]) => !Object.hasOwn(off, key));
-  return {
-    architectures: [isGpt2 ? 'GPT2LMHeadModel' : 'GPT'],
-    model_type: isGpt2 ? 'gpt2' : ownType,
-    ...Object.fromEntries(plain),
-    ...Object.fromEntries(switched.map((key) => [key, config[key]])),
-  };
 }
 
 /** How the model's names differ from the file's: all but the head lie below `transformer.`, and masks are not weights. */

@@ -258,7 +258,8 @@ describe('the switches of GPT', () => {
         expect(model.numParameters(), what).toBe(kind.count());
         checkCache(model, [6, 1, 7], what);
         // A save waits for the disk: those of few and of most switches.
-        if (chosen.length <= 2 || chosen.length >= 7) checkSaved(kind, model, join(folder, 'combination'), what);
+        if (chosen.length <= 2 || chosen.length >= 7)
+          checkSaved(kind, model, join(folder, 'combination'), what);
         checkGradients(model, what);
       });
     }
