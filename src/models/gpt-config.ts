@@ -183,8 +183,22 @@ export function countWeights(c: GPTConfig): number {
   return (c.vocab_size + positions) * C + c.n_layer * (attention + mlp + 2 * norm) + norm + head;
 }
 
+/** Names by which transformers takes the same keys (`attribute_map`). */
+const aliases: Record<string, keyof GPTConfig> = {
+  hidden_size: 'n_embd',
+  max_position_embeddings: 'n_positions',
+  num_attention_heads: 'n_head',
+  num_hidden_layers: 'n_layer',
+};
+
 /** The configuration in a config.json. */
-export const configOf = (file: ConfigFile): Partial<GPTConfig> => knownKeys('GPT', file, rules, fixed);
+export function configOf(file: ConfigFile): Partial<GPTConfig> {
+  const renamed = Object.entries(file).map(([key, value]) => [
+    Object.hasOwn(aliases, key) ? aliases[key] : key,
+    value,
+  ]);
+  return knownKeys('GPT', Object.fromEntries(renamed) as ConfigFile, rules, fixed);
+}
 
 /** `model_type` of combinations that no published architecture has. */
 export const ownType = 'tsgpt-gpt';

@@ -5,12 +5,12 @@
  */
 
 import { finishReplacement } from '../../lib/formats/atomic-file.js';
-import { cat, noGrad, scope, split, type Tensor, transpose } from '../../lib/index.js';
+import { cat, ConfigError, noGrad, scope, split, type Tensor, transpose } from '../../lib/index.js';
 import { withoutInit } from '../nn/index.js';
 import type { GPT } from './gpt.js';
 import { type GPTConfig, headsOf, innerSize } from './gpt-config.js';
 import { Llama, llamaWeights } from './llama.js';
-import { type LlamaConfig, llamaFile } from './llama-config.js';
+import { complete, type LlamaConfig, llamaFile } from './llama-config.js';
 import { type ConfigFile, readConfig, saveCheckpoint } from './pretrained.js';
 
 /** The key under which config.json of a Llama holds the configuration of the GPT that wrote it. */
@@ -57,6 +57,19 @@ export function saveAsLlama(folder: string, model: GPT, config: Partial<LlamaCon
       for (const weight of llama.parameters()) weight.dispose();
     }),
   );
+}
+
+/** @throws ConfigError when the two configurations in a folder are not of the same model. */
+export function checkSame(folder: string, own: GPTConfig, llama: LlamaConfig): void {
+  const expected = complete(llamaConfigOf(own) ?? {});
+  const differs = (Object.keys(llama) as (keyof LlamaConfig)[]).find(
+    (key) => JSON.stringify(llama[key]) !== JSON.stringify(expected[key]),
+  );
+  if (differs !== undefined) {
+    throw new ConfigError(
+      `${folder}: ${ownKey} in config.json contradicts ${differs}; remove ${ownKey} and load it as a Llama`,
+    );
+  }
 }
 
 /** The configuration of the GPT that a folder holds in Llama's layout; null when it holds something else. */

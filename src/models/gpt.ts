@@ -43,7 +43,7 @@ import {
   presetConfig,
   savedConfig,
 } from './gpt-config.js';
-import { gptConfigInLlama, gptState, llamaConfigOf, saveAsLlama } from './gpt-llama.js';
+import { checkSame, gptConfigInLlama, gptState, llamaConfigOf, saveAsLlama } from './gpt-llama.js';
 import { Llama } from './llama.js';
 import { causalMask, type DecoderOptions, lastKeys, type Placement, placeTokens } from './placement.js';
 import { loadCheckpoint, saveCheckpoint, type ConfigFile } from './pretrained.js';
@@ -223,6 +223,7 @@ export class GPT extends Module {
     if (config !== null) {
       const llama = Llama.fromPretrained(folder, { dtype });
       const model = withoutInit(() => new GPT(config)).convertWeights(dtype);
+      checkSame(folder, model.config, llama.config);
       scope(() => model.loadStateDict(gptState(llama.stateDict(), llama.layers.length)));
       for (const weight of llama.parameters()) weight.dispose();
       return model.eval();

@@ -29,6 +29,7 @@ import {
   slice,
 } from '../../../src/index.js';
 import { expectClose, golden, readGolden } from '../../support/golden.js';
+import { isMissing, shared } from '../../support/shared.js';
 
 interface GoldenModel {
   input_ids: number[][];
@@ -323,6 +324,19 @@ describe('the folder of a GPT', () => {
     });
   });
 
+  it('refuses a Llama whose own configuration says something else', () => {
+    const path = join(folder, 'contradiction');
+    new GPT(switched).savePretrained(path);
+    const file = join(path, 'config.json');
+    const config = JSON.parse(readFileSync(file, 'utf8')) as object;
+    writeFileSync(file, JSON.stringify({ ...config, rope_theta: 500 }));
+    expect(() => GPT.fromPretrained(path)).toThrow(ConfigError);
+    expect(() => GPT.fromPretrained(path)).toThrow(
+      /tsgpt_gpt in config.json contradicts rope_theta; remove tsgpt_gpt and load it as a Llama/,
+    );
+    expect(Llama.fromPretrained(path).config.rope_theta).toBe(500);
+  });
+
   it('names a GPT-2 without keys that GPT-2 has not', () => {
     const { config } = saved(small);
     expect(Object.keys(config).filter((key) => /use_|rope|bias|window|kv/.test(key))).toEqual([]);
@@ -339,10 +353,25 @@ describe('the folder of a GPT', () => {
       noGrad(() => model.forward(ids)),
       { atol: 1e-6 },
     );
+    expect(GPT.fromPretrained(path).config).toEqual(model.config);
     const half = GPT.fromPretrained(path, { dtype: 'bfloat16' });
     half.savePretrained(path);
     const again = GPT.fromPretrained(path, { dtype: 'bfloat16' });
     for (const [name, p] of half.stateDict()) expect(again.stateDict().get(name)!.data, name).toEqual(p.data);
+  });
+});
+
+describe.skipIf(isMissing('models', 'lm-buddy-fake_gpt2'))("other people's GPT-2s", () => {
+  // What transformers 5.24 gives for the ids 1 to 5: the first logits of the last position, and the sum of all.
+  it.each([
+    ['lm-buddy-fake_gpt2', [0.014946785, 0.0072796727, 0.019882247, -0.010208319], 32.722351],
+    ['lm-buddy-tiny_gpt2', [0.035996217, 0.024513001, 0.040257357, -0.03982763], -0.15767416], // without the prefix
+  ])('%s gives the logits of transformers', (name, first, total) => {
+    const model = GPT.fromPretrained(shared('models', name));
+    const logits = noGrad(() => model.forward(int32([[1, 2, 3, 4, 5]])));
+    const last = slice(slice(logits, 1, -1), -1, 0, 4);
+    expectClose(last, first, { atol: 1e-6 });
+    expect(logits.sum().item()).toBeCloseTo(total, 3);
   });
 });
 
@@ -403,6 +432,13 @@ describe('GPT with wrong input', () => {
     expect(() => GPT.fromPretrained(path)).toThrow(
       /1 of wrong shape \(wpe\.weight: file \[64, 32\], model \[512, 32\]\)/,
     );
+    const { n_embd, n_head, n_layer, n_positions, ...rest } = config;
+    const aliased = { hidden_size: n_embd, num_attention_heads: n_head, num_hidden_layers: n_layer };
+    writeFileSync(
+      join(path, 'config.json'),
+      JSON.stringify({ ...rest, ...aliased, max_position_embeddings: n_positions }),
+    );
+    expect(GPT.fromPretrained(path).config).toMatchObject({ n_embd, n_head, n_layer, n_positions });
     write({ n_layer: 4 });
     expect(() => GPT.fromPretrained(path)).toThrow(/12 missing \(h\.3\.ln_1\.weight \[32\], .*\)/);
     writeFileSync(join(path, 'config.json'), '{\n  "n_layer": two\n}');
