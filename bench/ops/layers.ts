@@ -15,8 +15,11 @@ import {
   noGrad,
   ones,
   randn,
+  rmsNorm,
   scope,
+  silu,
   softmax,
+  swiglu,
   tensor,
   type Tensor,
   zeros,
@@ -76,6 +79,13 @@ function normalized(row: Float64Array): Float64Array {
   return row.map((x) => (x - mean) / Math.sqrt(variance + 1e-5));
 }
 
+const overRms = (row: Float64Array): Float64Array => {
+  const meanSquare = total(row.map((x) => x * x)) / row.length;
+  return row.map((x) => x / Math.sqrt(meanSquare + 1e-6));
+};
+
+const siluOf = (x: number): number => x / (1 + Math.exp(-x));
+
 function logSumExp(row: Float64Array): number {
   const top = row.reduce((a, b) => Math.max(a, b));
   return top + Math.log(total(row.map((x) => Math.exp(x - top))));
@@ -114,6 +124,9 @@ differentiable(
   checked(x, norm, normalized),
 );
 
+const rms = (): Tensor => rmsNorm(x, weight);
+differentiable(`rms norm ${R} x ${C}`, rms, [x, weight], [2 * n, 5 * n], checked(x, rms, overRms));
+
 const exact = (): Tensor => gelu(h);
 differentiable(
   `gelu ${R} x ${4 * C}`,
@@ -131,6 +144,27 @@ differentiable(
   [8 * n, 20 * n],
   checked(h, fast, (row) => row.map(geluTanh)),
 );
+
+const smooth = (): Tensor => silu(h);
+differentiable(
+  `silu ${R} x ${4 * C}`,
+  smooth,
+  [h],
+  [8 * n, 20 * n],
+  checked(h, smooth, (row) => row.map(siluOf)),
+);
+
+const up = random(R, 4 * C);
+up.requiresGrad = true;
+const gated = (): Tensor => swiglu(h, up);
+const gatedError = scope(() =>
+  noGrad(() => {
+    const width = 4 * C;
+    const expected = Array.from({ length: width }, (_, i) => siluOf(h.data[i]) * up.data[i]);
+    return relativeError(Float64Array.from(gated().data.subarray(0, width)), expected);
+  }),
+);
+differentiable(`swiglu ${R} x ${4 * C}`, gated, [h, up], [12 * n, 32 * n], gatedError);
 
 const residual = random(R, C);
 measure(`residual add ${R} x ${C}`, 4 * 3 * n, () => noGrad(() => scope(() => void add(x, residual))));
