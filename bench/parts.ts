@@ -91,6 +91,38 @@ const trainTask = (name: PresetName, seconds: number, steps: number): Task => ({
   steps,
 });
 
+/** Model A learns the letters of a text; from the same seed, with the same steps. */
+function charTask({ quick, text, folder }: Scale, name: string, steps: number): CharTask {
+  const { batch, time, lr, config } = presets.A;
+  return {
+    name,
+    text,
+    folder,
+    config,
+    batch,
+    time,
+    lr,
+    minLr: 1e-4,
+    steps: quick ? 100 : steps,
+    warmup: quick ? 10 : 100,
+    seed: 1337,
+  };
+}
+
+/** Flags of `tsgpt train`, one switch at a time and the combination that is a Llama. */
+const switches: string[][] = [
+  [],
+  ['--use-rope'],
+  ['--use-swiglu'],
+  ['--use-rmsnorm'],
+  ['--kv-heads', '1'],
+  ['--no-bias'],
+  ['--untied'],
+  ['--window', '16'],
+  ['--use-explicit-mask'],
+  ['--use-rope', '--use-swiglu', '--use-rmsnorm', '--no-bias', '--untied'],
+];
+
 /** Products in bfloat16: losses then agree to its three digits only. */
 const inBfloat16 = (task: Task): Task => ({
   ...task,
@@ -194,23 +226,18 @@ export const parts = {
     peer: 'char_train.py',
     rounds: 3,
     tolerance: 0,
-    tasks({ quick, text, folder }) {
-      const { batch, time, lr, config } = presets.A;
-      const task: CharTask = {
-        name: 'model A, tiny Shakespeare',
-        text,
-        folder,
-        config,
-        batch,
-        time,
-        lr,
-        minLr: 1e-4,
-        steps: quick ? 100 : 2000,
-        warmup: quick ? 10 : 100,
-        seed: 1337,
-      };
-      return [{ ...task }];
-    },
+    tasks: (scale) => [{ ...charTask(scale, 'model A, tiny Shakespeare', 2000) }],
+  },
+  switches: {
+    title: "GPT's architecture switches, each with the same budget: model A on tiny Shakespeare",
+    program: 'models/char-train',
+    rounds: 1,
+    tolerance: 0,
+    tasks: (scale) =>
+      switches.map((flags) => ({
+        ...charTask(scale, flags.length > 0 ? flags.join(' ') : 'GPT-2', 1000),
+        switches: flags,
+      })),
   },
 } satisfies Record<string, Part>;
 

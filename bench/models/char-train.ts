@@ -22,6 +22,8 @@ export interface CharTask {
   readonly seed: number;
   readonly folder: string;
   readonly config: { readonly n_layer: number; readonly n_head: number; readonly n_embd: number };
+  /** Further flags of `tsgpt train`. */
+  readonly switches?: readonly string[];
 }
 
 /** What `tsgpt train --json` prints, as far as it matters here. */
@@ -61,6 +63,7 @@ const child = spawnSync(
     'train',
     '--json',
     ...Object.entries(flags).flatMap(([name, value]) => [`--${name}`, `${value}`]),
+    ...(task.switches ?? []),
   ],
   { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] },
 );
