@@ -24,6 +24,8 @@ export interface Contender {
 /** What the machine could do at most during a round; see bench/peaks.cpp. */
 export interface Peaks {
   readonly gflops: number;
+  /** Of the processor's bfloat16 dot product instruction; 0 where it has none. */
+  readonly bf16Gflops: number;
   readonly readGbs: number;
   readonly copyGbs: number;
 }

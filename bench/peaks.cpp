@@ -1,4 +1,5 @@
-// What this machine can do at most: float32 multiply-adds and memory traffic of the widest vectors, on N threads.
+// What this machine can do at most: float32 multiply-adds, bfloat16 dot products (0 where the processor has no instruction
+// for them) and memory traffic of the widest vectors, on N threads.
 //
 // Compiled and run by bench/run.ts before every round, so that each result can be given as a share of the ceiling that
 // was there at the time: the clock of a shared machine moves by 10 % and more. Prints one JSON line.
@@ -12,6 +13,10 @@
 #include <memory>
 #include <thread>
 #include <vector>
+
+#if defined(__AVX512BF16__)
+#include <immintrin.h>
+#endif
 
 namespace {
 
@@ -36,6 +41,24 @@ void multiply_add(long steps) {
   }
   for (int i = 0; i < chains; i++) __asm__ volatile("" : : "m"(x[i]));  // the results count as used
 }
+
+// The same for pairs of bfloat16: each lane adds two products.
+#if defined(__AVX512BF16__)
+constexpr int pair_flops = 4;
+void multiply_pairs(long steps) {
+  __m512 x[chains];
+  __m512bh a = (__m512bh)_mm512_set1_epi32(0x3f7f3f7f), b = (__m512bh)_mm512_set1_epi32(0x3a803a80);
+  for (int i = 0; i < chains; i++) x[i] = _mm512_setzero_ps();
+  for (long n = 0; n < steps; n++) {
+#pragma GCC unroll 24
+    for (int i = 0; i < chains; i++) x[i] = _mm512_dpbf16_ps(x[i], a, b);
+  }
+  for (int i = 0; i < chains; i++) __asm__ volatile("" : : "m"(x[i]));
+}
+#else
+constexpr int pair_flops = 0;
+void multiply_pairs(long) {}
+#endif
 
 void read(const Vector* data, long count) {
   Vector sums[8] = {};
@@ -78,6 +101,9 @@ int main(int argc, char** argv) {
   double seconds = least_seconds(threads, [&](int) { multiply_add(steps); });
   const double gflops = 2.0 * steps * chains * lanes * threads / seconds / 1e9;
 
+  seconds = least_seconds(threads, [&](int) { multiply_pairs(steps); });
+  const double bf16_gflops = 1.0 * pair_flops * steps * chains * lanes * threads / seconds / 1e9;
+
   const long count = (256l << 20) / vector_bytes;  // of each thread; more than any cache
   std::vector<std::unique_ptr<Vector[]>> data;
   for (int t = 0; t < threads; t++) {
@@ -89,5 +115,6 @@ int main(int argc, char** argv) {
   seconds = least_seconds(threads, [&](int t) { std::copy_n(data[t].get(), count / 2, data[t].get() + count / 2); });
   const double copy_gbs = 1.0 * count * vector_bytes * threads / seconds / 1e9;  // bytes read and bytes written
 
-  std::printf("{\"threads\":%d,\"gflops\":%.1f,\"readGbs\":%.1f,\"copyGbs\":%.1f}\n", threads, gflops, read_gbs, copy_gbs);
+  std::printf("{\"threads\":%d,\"gflops\":%.1f,\"bf16Gflops\":%.1f,\"readGbs\":%.1f,\"copyGbs\":%.1f}\n", threads, gflops,
+              bf16_gflops, read_gbs, copy_gbs);
 }

@@ -79,7 +79,10 @@ export function conditionsText(rounds: readonly Round[]): string {
   const versions = new Set(trials.map(([name, { version }]) => `${name}: ${version}`));
   return [
     ...(ceilings.length > 0
-      ? [`Ceilings: ${of('gflops')} GFLOP/s, reading ${of('readGbs')} GB/s, copying ${of('copyGbs')} GB/s.`]
+      ? [
+          `Ceilings: ${of('gflops')} GFLOP/s, ${of('bf16Gflops')} of bfloat16 pairs, ` +
+            `reading ${of('readGbs')} GB/s, copying ${of('copyGbs')} GB/s.`,
+        ]
       : []),
     `Other work took ${percent(foreign.median)} of one core, at most ${percent(foreign.max)}` +
       `${foreign.max > 0.08 ? ': NOT QUIET, measure again' : ''}.`,
