@@ -95,7 +95,7 @@ describe('generate', () => {
     const generation = generate(model, tokenizer, 'hello', {
       seed: 1,
       maxNewTokens: 60,
-      stop: ['never!?', stop],
+      stopStrings: ['never!?', stop],
     });
     for await (const piece of generation) pieces.push(piece);
     expect(pieces.join('')).toBe(text.slice(0, text.indexOf(stop)));
@@ -104,16 +104,16 @@ describe('generate', () => {
 
   it('hands out what was held back when the text ends inside a possible stop', async () => {
     const text = await run({ maxNewTokens: 10 });
-    expect(await run({ maxNewTokens: 10, stop: `${text.slice(-2)}#` })).toBe(text);
+    expect(await run({ maxNewTokens: 10, stopStrings: `${text.slice(-2)}#` })).toBe(text);
   });
 
   it('stops at the end-of-text token', async () => {
     const all = generate(model, tokenizer, 'hello', { seed: 1, maxNewTokens: 20 });
     await all.text();
-    const eosId = all.tokens[7];
-    const generation = generate(model, tokenizer, 'hello', { seed: 1, maxNewTokens: 20, eosId });
+    const eosTokenId = all.tokens[7];
+    const generation = generate(model, tokenizer, 'hello', { seed: 1, maxNewTokens: 20, eosTokenId });
     await generation.text();
-    expect(generation.tokens).toEqual(all.tokens.slice(0, all.tokens.indexOf(eosId)));
+    expect(generation.tokens).toEqual(all.tokens.slice(0, all.tokens.indexOf(eosTokenId)));
     expect(generation.finishReason).toBe('eos');
   });
 
@@ -170,15 +170,15 @@ describe('generate', () => {
     [{ topK: -3 }, 'topK must be 0 (all) or a positive integer, got -3'],
     [{ topP: 0 }, 'topP must lie above 0 and at most at 1, got 0'],
     [{ topP: 1.5 }, 'topP must lie above 0 and at most at 1, got 1.5'],
-    [{ stop: '' }, 'a stop text must not be empty'],
+    [{ stopStrings: '' }, 'a stop text must not be empty'],
     [{ temperature: null }, 'temperature must be 0 (greedy) or greater, got null'],
     [{ temperature: '0.5' }, 'temperature must be 0 (greedy) or greater, got "0.5"'],
     [{ topP: '1' }, 'topP must lie above 0 and at most at 1, got "1"'],
-    [{ stop: 5 }, 'stop must be a text or several, got 5'],
-    [{ stop: null }, 'stop must be a text or several, got null'],
-    [{ stop: ['a', undefined] }, 'stop must be a text or several, got undefined'],
-    [{ eosId: NaN }, 'eosId must be a token id or null, got NaN'],
-    [{ eosId: 'x' }, 'eosId must be a token id or null, got "x"'],
+    [{ stopStrings: 5 }, 'stopStrings must be a text or several, got 5'],
+    [{ stopStrings: null }, 'stopStrings must be a text or several, got null'],
+    [{ stopStrings: ['a', undefined] }, 'stopStrings must be a text or several, got ["a", undefined]'],
+    [{ eosTokenId: NaN }, 'eosTokenId must be a token id, several or null, got NaN'],
+    [{ eosTokenId: 'x' }, 'eosTokenId must be a token id, several or null, got "x"'],
     [{ signal: {} }, "signal must be an AbortController's signal"],
     [null, 'the options must be an object, got null'],
     [{ topk: 3 } as GenerateOptions, "unknown option 'topk' (did you mean 'topK'?)"],
@@ -192,7 +192,11 @@ describe('generate', () => {
     for (const [prompt, message] of [
       [[1.5], 'the prompt must be token ids, got 1.5 at 0'],
       [[1, NaN], 'the prompt must be token ids, got NaN at 1'],
-      [['a'], 'the prompt must be token ids, got "a" at 0'],
+      [[1, 'a'], 'the prompt must be token ids, got "a" at 1'],
+      [[], 'the prompt is empty'],
+      [['a', ''], 'the prompt is empty'],
+      [['a', null], 'the prompt must be a text or token ids, got null'],
+      [[[1], [2.5]], 'the prompt must be token ids, got 2.5 at 0'],
       [null, 'the prompt must be a text or token ids, got null'],
       [7, 'the prompt must be a text or token ids, got 7'],
     ] as [any, string][]) {
