@@ -29,8 +29,8 @@ export interface KVCacheSizes {
   /** Most positions that will be appended. Memory follows what is held, not this. */
   readonly capacity: number;
   readonly headSize: number;
-  /** Sliding window: each position sees only the last `window` ones, its own among them. 0, the default, means all. */
-  readonly window?: number;
+  /** For each layer its sliding window: a position sees only the last so many, its own among them. Null means all. */
+  readonly windows?: readonly (number | null)[];
 }
 
 /** The smallest buffer, in positions. */
@@ -46,7 +46,10 @@ export class LayerCache {
   #length = 0;
   #batch: number;
 
-  constructor(private readonly sizes: KVCacheSizes) {
+  constructor(
+    private readonly sizes: KVCacheSizes,
+    private readonly window: number | null,
+  ) {
     this.#batch = sizes.batch;
   }
 
@@ -62,12 +65,12 @@ export class LayerCache {
    * @throws ArgumentError when they do not fit any more; MemoryError when the machine has no room for them.
    */
   append(k: Tensor, v: Tensor): [Tensor, Tensor] {
-    const { capacity, window = 0 } = this.sizes;
+    const { capacity } = this.sizes;
     const count = k.shape[2];
     if (this.#length + count > capacity) {
       throw new ArgumentError(`KVCache: ${this.#length + count} positions do not fit a cache of ${capacity}`);
     }
-    const past = window === 0 ? this.#length : Math.min(this.#length, window - 1);
+    const past = this.window === null ? this.#length : Math.min(this.#length, this.window - 1);
     if (this.#keys === null || this.#end + count > this.#keys.shape[2]) this.#grow(past, count);
     const [keys, values] = [this.#keys!, this.#values!];
     const end = this.#end + count;
@@ -113,21 +116,22 @@ export class LayerCache {
 
   /** See {@link KVCache.reorder}. */
   reorder(rows: Tensor, from: number): void {
-    const resized = rows.shape[0] !== this.#batch;
-    this.#batch = rows.shape[0];
-    if (this.#keys === null || this.#values === null) return;
+    const [batch] = rows.shape;
+    const resized = batch !== this.#batch;
     const start = resized ? 0 : Math.max(0, this.#end - (this.#length - from));
-    const pick = (buffer: Tensor): Tensor => {
+    const pick = (buffer: Tensor | null): Tensor | null => {
+      if (buffer === null) return null;
       const [, heads, size, headSize] = buffer.shape;
-      const into = resized ? this.#allocate([this.#batch, heads, size, headSize]) : buffer;
+      const into = resized ? this.#allocate([batch, heads, size, headSize]) : buffer;
       copy_(slice(into, 2, start, this.#end), indexSelect(slice(buffer, 2, start, this.#end), 0, rows));
       if (resized) buffer.dispose();
       return into;
     };
     scope(() => {
-      this.#keys = pick(this.#keys!);
-      this.#values = pick(this.#values!);
+      this.#keys = pick(this.#keys);
+      this.#values = pick(this.#values);
     });
+    this.#batch = batch;
   }
 
   /** Forgets everything; the memory stays. */
@@ -153,7 +157,8 @@ export class KVCache {
   constructor(sizes: KVCacheSizes) {
     this.capacity = sizes.capacity;
     this.#batch = sizes.batch;
-    this.layers = Array.from({ length: sizes.layers }, () => new LayerCache(sizes));
+    const { layers, windows = [] } = sizes;
+    this.layers = Array.from({ length: layers }, (_, layer) => new LayerCache(sizes, windows[layer] ?? null));
   }
 
   /** Positions appended so far: the position of the next one. */
