@@ -57,8 +57,15 @@ export class TextStream {
     const end = certain(text);
     const piece = text.slice(this.#sent, end);
     this.#sent = Math.max(this.#sent, end);
-    if (end === text.length && piece !== '') this.#keep(this.#window.slice(this.#context));
-    else if (this.#window.length > mostWindow) this.#keep(this.#window.slice(-contextTokens));
+    if (end === text.length && piece !== '') {
+      this.#window = this.#window.slice(this.#context);
+      this.#sent = this.#text().length;
+      this.#context = this.#window.length;
+    } else if (this.#window.length > mostWindow) {
+      this.#window = this.#window.slice(-contextTokens);
+      this.#sent = certain(this.#text());
+      this.#context = this.#window.length;
+    }
     return this.#release(piece);
   }
 
@@ -71,13 +78,6 @@ export class TextStream {
 
   #text(): string {
     return this.#window.length === 0 ? '' : this.tokenizer.decode(this.#window);
-  }
-
-  /** Goes on with these ids as context. Their text ends where the old window's did. */
-  #keep(ids: number[]): void {
-    this.#window = ids;
-    this.#context = ids.length;
-    this.#sent = certain(this.#text());
   }
 
   #release(text: string): string {
