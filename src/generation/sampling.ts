@@ -102,6 +102,8 @@ export class Sampler {
   /** Scores of the candidates, and their probabilities as of the last {@link #weigh}; `#count` of them. */
   #scores = new Float32Array(0);
   #probabilities = new Float32Array(0);
+  /** Room for typical sampling: how near a candidate's surprise is to the expected one. */
+  #nearness = new Float32Array(0);
   /** Their ids, once some were cut; before, candidate i is token i. */
   #ids = new Int32Array(0);
   #isCut = false;
@@ -156,6 +158,7 @@ export class Sampler {
     if (this.#scores.length !== scores.length) {
       this.#scores = new Float32Array(scores.length);
       this.#probabilities = new Float32Array(scores.length);
+      this.#nearness = new Float32Array(scores.length);
       this.#ids = new Int32Array(scores.length);
     }
     this.#count = scores.length;
@@ -170,7 +173,7 @@ export class Sampler {
     const scores = this.#scores.subarray(0, this.#count);
     scope(() => this.#probabilities.set(softmax(tensor(scores)).data));
     let top = 0;
-    for (let i = 0; i < this.#count; i++) top = Math.max(top, this.#probabilities[i]);
+    for (let i = 0; i < this.#count; i++) if (this.#probabilities[i] > top) top = this.#probabilities[i];
     return top;
   }
 
@@ -205,26 +208,33 @@ export class Sampler {
   }
 
   #typical(mass: number): void {
-    this.#weigh();
-    const count = this.#count;
-    const probabilities = this.#probabilities.subarray(0, count);
-    const entropy = entropyOf(probabilities);
+    const { entropy, total } = this.#entropy();
     // Nearest first; what has no probability is farthest.
-    const nearness = probabilities.map((p) => -Math.abs(-Math.log(p) - entropy));
+    for (let i = 0; i < this.#count; i++) {
+      this.#nearness[i] = -Math.abs(total - this.#scores[i] - entropy);
+    }
+    const [nearness, probabilities] = [this.#nearness, this.#probabilities].map((all) =>
+      all.subarray(0, this.#count),
+    );
     this.#keep(nearness, threshold(nearness, mass, probabilities).value);
   }
 
   #eta(epsilon: number): void {
-    const top = this.#weigh();
-    const entropy = entropyOf(this.#probabilities.subarray(0, this.#count));
+    const { entropy, top } = this.#entropy();
     this.#atLeast(Math.min(epsilon, Math.sqrt(epsilon) * Math.exp(-entropy), top));
   }
-}
 
-function entropyOf(probabilities: Float32Array): number {
-  let entropy = 0;
-  for (const p of probabilities) if (p > 0) entropy -= p * Math.log(p);
-  return entropy;
+  /** Entropy of the candidates, the log of their weights' sum (log p = score - total), and the greatest probability. */
+  #entropy(): { entropy: number; total: number; top: number } {
+    const top = this.#weigh();
+    const total = -Math.log(top); // the greatest score is 0
+    let entropy = 0;
+    for (let i = 0; i < this.#count; i++) {
+      const p = this.#probabilities[i];
+      if (p > 0) entropy += p * (total - this.#scores[i]);
+    }
+    return { entropy, total, top };
+  }
 }
 
 /**

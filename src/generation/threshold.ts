@@ -17,8 +17,15 @@ const buckets = new Float64Array(2 ** 11);
 const one = new Float32Array(1);
 const oneBits = new Uint32Array(one.buffer);
 
-/** The bits of a float32 as an unsigned number in the order of the values. */
-const ordered = (bits: number): number => (bits & 0x80000000 ? ~bits : bits | 0x80000000) >>> 0;
+const sign = 0x80000000;
+
+/** The bits of a float32 as an unsigned number in the order of the values; -0 as 0. */
+const ordered = (bits: number): number => (bits > sign ? ~bits : bits | sign) >>> 0;
+
+function valueOf(key: number): number {
+  oneBits[0] = key >= sign ? key - sign : ~key;
+  return one[0];
+}
 
 /** Where a selection ends. */
 export interface Threshold {
@@ -38,15 +45,15 @@ export function threshold(values: Float32Array, target: number, weights?: Float3
   const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
   let above = 0;
   let prefix = 0;
+  // The values that have the known upper bits lie from `low` to `high`.
+  let [low, high] = [-Infinity, Infinity];
   for (const { shift, bits: width } of digits) {
-    const upper = shift + width; // bits from here on are known
     const count = 2 ** width;
     const mask = count - 1;
     buckets.fill(0, 0, count);
     for (let i = 0; i < bits.length; i++) {
-      const key = ordered(bits[i]);
-      if (upper < 32 && key >>> upper !== prefix) continue;
-      buckets[(key >>> shift) & mask] += weights === undefined ? 1 : weights[i];
+      if (values[i] < low || values[i] > high) continue;
+      buckets[(ordered(bits[i]) >>> shift) & mask] += weights === undefined ? 1 : weights[i];
     }
     let least = -1;
     let digit = mask;
@@ -61,8 +68,9 @@ export function threshold(values: Float32Array, target: number, weights?: Float3
       above -= buckets[least];
       digit = least;
     }
-    prefix = upper < 32 ? ((prefix << width) | digit) >>> 0 : digit;
+    prefix = (prefix | (digit << shift)) >>> 0;
+    low = valueOf(prefix);
+    high = valueOf((prefix | (2 ** shift - 1)) >>> 0);
   }
-  oneBits[0] = prefix & 0x80000000 ? prefix ^ 0x80000000 : ~prefix;
-  return { value: one[0], above };
+  return { value: low, above };
 }

@@ -42,7 +42,14 @@ describe('threshold', () => {
 
   it('takes equal values, zeros of both signs and infinities', () => {
     expect(threshold(Float32Array.of(2, 2, 2), 2).value).toBe(2);
-    expect(threshold(Float32Array.of(-0, 0, -1), 2).value).toBe(-0);
+    const zeros = Float32Array.of(-0, 0, -1e-45, 1e-45, -1, 0, -0);
+    expect([1, 2, 5, 6, 7].map((k) => threshold(zeros, k).value)).toEqual([
+      Math.fround(1e-45),
+      0,
+      0,
+      Math.fround(-1e-45),
+      -1,
+    ]);
     expect(threshold(Float32Array.of(-Infinity, -Infinity, 5), 3).value).toBe(-Infinity);
   });
 
