@@ -1,7 +1,9 @@
 /** The model architectures, one file each. */
 
 export { KVCache, type KVCacheSizes, type LayerCache } from './cache.js';
-export { Llama, type LlamaConfig, type LlamaModelType, type LlamaPreset } from './llama.js';
+export { Llama } from './llama.js';
+export type { LlamaConfig, LlamaModelType, LlamaPreset } from './llama-config.js';
 export type { DecoderOptions } from './placement.js';
 export type { RopeScaling } from './rope.js';
-export { GPT, type GPTConfig, type GPTPreset } from './gpt.js';
+export { GPT } from './gpt.js';
+export type { GPTConfig, GPTPreset, GPTSwitches } from './gpt-config.js';

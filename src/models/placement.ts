@@ -13,6 +13,7 @@ import {
   reshape,
   sameShape,
   ShapeError,
+  slice,
   tensor,
   type Tensor,
   tril,
@@ -42,6 +43,8 @@ export interface Placement {
   /** The least position, and one more than the greatest. */
   readonly start: number;
   readonly end: number;
+  /** Cached positions and the ids together, S. */
+  readonly columns: number;
   /** Added to the scores: (B, 1, 1, S) of 0 and -Infinity where rows are padded, else null. */
   readonly padding: Tensor | null;
 }
@@ -69,7 +72,13 @@ export function placeTokens(
   const mask = attentionMask === undefined ? null : checkMask(model, attentionMask, [ids.shape[0], end]);
   const tokens = mask?.data as Uint8Array | undefined;
   if (mask === null || tokens === undefined || tokens.every((token) => token !== 0)) {
-    return { positions: arange(past, end, 1, { dtype: 'int32' }), start: past, end, padding: null };
+    return {
+      positions: arange(past, end, 1, { dtype: 'int32' }),
+      start: past,
+      end,
+      columns: end,
+      padding: null,
+    };
   }
   const [batch, length] = ids.shape;
   const positions = paddedPositions(tokens, batch, length);
@@ -77,6 +86,7 @@ export function placeTokens(
     positions: tensor(positions, { shape: [batch, length] }),
     start: positions.reduce((a, b) => Math.min(a, b)),
     end: positions.reduce((a, b) => Math.max(a, b)) + 1,
+    columns: end,
     padding: reshape(where(mask, 0, tensor(-Infinity)), [batch, 1, 1, end]),
   };
 }
@@ -116,4 +126,10 @@ export function causalMask(queries: number, keys: number, window: number | null)
   const past = tril(all, keys - queries);
   const near = window === null ? past : triu(past, keys - queries - window + 1);
   return where(ne(near, 0), 0, tensor(-Infinity));
+}
+
+/** The columns of a mask for the keys that attention is given: the last ones, where a cache has let go of the others. */
+export function lastKeys(mask: Tensor, keys: Tensor): Tensor {
+  const [columns, held] = [mask.shape[mask.rank - 1], keys.shape[2]];
+  return held === columns ? mask : slice(mask, -1, columns - held);
 }

@@ -51,8 +51,8 @@ export function loadCheckpoint<M extends Module>(
   return model.eval();
 }
 
-/** config.json of a model folder, checked to be of one of the types. */
-function readConfig(folder: string, modelTypes: readonly string[]): ConfigFile {
+/** config.json of a model folder; where types are given, checked to be of one of them. */
+export function readConfig(folder: string, modelTypes?: readonly string[]): ConfigFile {
   const path = join(folder, 'config.json');
   let text: string;
   try {
@@ -76,7 +76,7 @@ function readConfig(folder: string, modelTypes: readonly string[]): ConfigFile {
     throw new FileError(path, 'must hold a JSON object');
   }
   const { model_type: type } = config as ConfigFile;
-  if (!modelTypes.includes(type as string)) {
+  if (modelTypes !== undefined && !modelTypes.includes(type as string)) {
     const known = modelTypes.map((name) => `'${name}'`).join(', ');
     throw new ConfigError(`${path}: model_type is ${JSON.stringify(type)}, this class loads ${known}`);
   }
