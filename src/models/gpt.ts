@@ -45,7 +45,14 @@ import {
 } from './gpt-config.js';
 import { checkSame, gptConfigInLlama, gptState, llamaConfigOf, saveAsLlama } from './gpt-llama.js';
 import { Llama } from './llama.js';
-import { causalMask, type DecoderOptions, lastKeys, type Placement, placeTokens } from './placement.js';
+import {
+  asScores,
+  causalMask,
+  type DecoderOptions,
+  type Placement,
+  placeTokens,
+  visibility,
+} from './placement.js';
 import { loadCheckpoint, saveCheckpoint, type ConfigFile } from './pretrained.js';
 import { RotaryTables, stretchedLength } from './rope.js';
 
@@ -57,11 +64,9 @@ const activations: Record<GPTConfig['activation_function'], (x: Tensor) => Tenso
 };
 
 /** What the blocks of one forward pass share. */
-interface Context {
+interface Context extends Placement {
   /** Cosines and sines of the positions; null where they are learned. */
   readonly rotary: [Tensor, Tensor] | null;
-  /** Added to the scores: padding, or with use_explicit_mask all that is hidden. */
-  readonly mask: Tensor | null;
 }
 
 class Attention extends Module {
@@ -81,18 +86,16 @@ class Attention extends Module {
     this.resid_dropout = new Dropout(config.resid_pdrop, generator);
   }
 
-  forward(x: Tensor, { rotary, mask }: Context, cache?: LayerCache): Tensor {
+  forward(x: Tensor, context: Context, cache?: LayerCache): Tensor {
     const [B, T, C] = x.shape;
+    const { rotary } = context;
     const { kvHeads, size: D } = headsOf(this.config);
     const heads = (t: Tensor): Tensor => transpose(reshape(t, [B, T, t.shape[2] / D, D]), 1, 2);
     const turned = (t: Tensor): Tensor => (rotary === null ? t : rotaryEmbedding(t, ...rotary));
     const [q, k, v] = split(this.c_attn.forward(x), [C, kvHeads * D, kvHeads * D], -1).map(heads);
     const [keys, values] = cache?.append(turned(k), v) ?? [turned(k), v]; // (B, Hkv, S, D), the positions that are seen
-    const explicit = this.config.use_explicit_mask;
     const y = scaledDotProductAttention(turned(q), keys, values, {
-      causal: !explicit,
-      window: explicit ? 0 : (this.config.sliding_window ?? 0),
-      mask: mask && lastKeys(mask, keys),
+      ...visibility(context, keys, this.config.sliding_window),
       dropout: this.training ? this.config.attn_pdrop : 0,
       generator: this.generator,
     }); // (B, H, T, D)
@@ -278,8 +281,8 @@ export class GPT extends Module {
    */
   hidden(ids: Tensor, options: DecoderOptions = {}): Tensor {
     return scope(() => {
-      const placement = placeTokens('GPT', ids, options, this.contextLength);
-      const context = { rotary: this.#rotary?.at(placement) ?? null, mask: this.#mask(ids, placement) };
+      const placement = this.#place(ids, options);
+      const context = { ...placement, rotary: this.#rotary?.at(placement) ?? null };
       const tokens = this.wte.forward(ids); // (B, T, C)
       const embedded = this.wpe === null ? tokens : add(tokens, this.wpe.forward(placement.positions));
       let x = this.drop.forward(embedded);
@@ -288,11 +291,13 @@ export class GPT extends Module {
     });
   }
 
-  /** What attention adds to the scores: (B, 1, 1, S), with use_explicit_mask (T, S) or (B, 1, T, S), or null. */
-  #mask(ids: Tensor, { padding, columns }: Placement): Tensor | null {
-    if (!this.config.use_explicit_mask) return padding;
-    const causal = causalMask(ids.shape[1], columns, this.config.sliding_window);
-    return padding === null ? causal : add(causal, padding);
+  #place(ids: Tensor, options: DecoderOptions): Placement {
+    const placement = placeTokens('GPT', ids, options, this.contextLength);
+    if (!this.config.use_explicit_mask || !placement.causal) return placement;
+    const shown = causalMask(ids.shape[1], placement.columns, { window: this.config.sliding_window });
+    const causal = reshape(asScores(shown), [1, 1, ...shown.shape]);
+    const mask = placement.mask === null ? causal : add(causal, placement.mask);
+    return { ...placement, mask, causal: false };
   }
 }
 

@@ -38,16 +38,14 @@ import {
   presetConfig,
   windowOf,
 } from './llama-config.js';
-import { type DecoderOptions, lastKeys, placeTokens } from './placement.js';
+import { type DecoderOptions, type Placement, placeTokens, visibility } from './placement.js';
 import { type ConfigFile, loadCheckpoint, saveCheckpoint } from './pretrained.js';
 import { RotaryTables, stretchedLength } from './rope.js';
 
 /** What the blocks of one forward pass share. */
-interface Context {
+interface Context extends Placement {
   /** Cosines and sines of the positions. */
   readonly rotary: [Tensor, Tensor];
-  /** Added to the scores, or null. */
-  readonly padding: Tensor | null;
 }
 
 class Attention extends Module {
@@ -71,8 +69,9 @@ class Attention extends Module {
     this.o_proj = new Linear(heads * D, C, { std, generator, bias: output });
   }
 
-  forward(x: Tensor, { rotary, padding }: Context, cache?: LayerCache): Tensor {
+  forward(x: Tensor, context: Context, cache?: LayerCache): Tensor {
     const [B, T] = x.shape;
+    const { rotary } = context;
     const { heads, kvHeads, size: D } = headsOf(this.config);
     const split = (t: Tensor, n: number): Tensor => transpose(reshape(t, [B, T, n, D]), 1, 2);
     const q = rotaryEmbedding(split(this.q_proj.forward(x), heads), ...rotary); // (B, H, T, D)
@@ -80,9 +79,7 @@ class Attention extends Module {
     const v = split(this.v_proj.forward(x), kvHeads);
     const [keys, values] = cache?.append(k, v) ?? [k, v]; // (B, Hkv, S, D), the positions that are seen
     const y = scaledDotProductAttention(q, keys, values, {
-      causal: true,
-      window: windowOf(this.config, this.layer) ?? 0,
-      mask: padding && lastKeys(padding, keys),
+      ...visibility(context, keys, windowOf(this.config, this.layer)),
       dropout: this.training ? this.config.attention_dropout : 0,
       generator: this.generator,
     });
@@ -251,7 +248,7 @@ export class Llama extends Module {
   hidden(ids: Tensor, options: DecoderOptions = {}): Tensor {
     return scope(() => {
       const placement = placeTokens('Llama', ids, options, this.contextLength);
-      const context = { rotary: this.#rotary.at(placement), padding: placement.padding };
+      const context = { ...placement, rotary: this.#rotary.at(placement) };
       let x = this.embed_tokens.forward(ids); // (B, T, C)
       for (const [i, layer] of this.layers.entries()) x = layer.forward(x, context, options.cache?.layers[i]);
       return this.norm.forward(options.lastOnly ? slice(x, 1, -1) : x);

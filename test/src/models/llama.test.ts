@@ -8,6 +8,7 @@ import {
   backward,
   ConfigError,
   crossEntropy,
+  Generator,
   Llama,
   type RopeScaling,
   noGrad,
@@ -17,6 +18,8 @@ import {
   StateDictError,
   type Tensor,
   tensor,
+  Trainer,
+  type TrainerOptions,
 } from '../../../src/index.js';
 import { expectClose, golden, readGolden } from '../../support/golden.js';
 import { isMissing, shared } from '../../support/shared.js';
@@ -299,6 +302,37 @@ describe('Llama', () => {
       ['Llama: auto_map is ignored; code that comes with a model is never run'],
     ]);
     warn.mockRestore();
+  });
+
+  it('trains, and goes on with the same bits after a stop', async () => {
+    const ids = Int32Array.from({ length: 400 }, (_, i) => (i * i) % 31);
+    const config = { ...small, model_type: 'mistral', sliding_window: 4, num_key_value_heads: 2, attention_dropout: 0.2 } as const; // prettier-ignore
+    const start = (model: Llama, generator: Generator, options: Partial<TrainerOptions> = {}): Trainer =>
+      new Trainer({ model, generator, train: ids, steps: 12, lr: 1e-2, batchSize: 4, sequenceLength: 16, seed: 3, evalInterval: 0, ...options }); // prettier-ignore
+    const [a, b] = [new Generator(1), new Generator(1)];
+    const straight = new Llama(config, { generator: a });
+    const losses: number[] = [];
+    const whole = start(straight, a);
+    whole.on('step', ({ loss }) => losses.push(loss));
+    await whole.run();
+    expect(losses[11]).toBeLessThan(losses[0] - 0.3);
+
+    const path = join(folder, 'run');
+    const controller = new AbortController();
+    const stopped = start(new Llama(config, { generator: b }), b, {
+      folder: path,
+      signal: controller.signal,
+    });
+    stopped.on('step', ({ step }) => step === 5 && controller.abort());
+    await stopped.run();
+    const generator = new Generator(9);
+    const model = new Llama(config, { generator });
+    model.loadStateDict(Llama.fromPretrained(path).stateDict());
+    const resumed = start(model, generator, { folder: path });
+    expect(resumed.resume()).toEqual([]);
+    await resumed.run();
+    for (const [name, p] of straight.stateDict())
+      expect(model.stateDict().get(name)!.data, name).toEqual(p.data);
   });
 
   it.each([
