@@ -30,7 +30,13 @@ import { Conv1D, Dropout, Embedding, LayerNorm, Linear, Module } from '../nn/ind
 import { KVCache, type LayerCache } from './cache.js';
 import { checkConfig, checkFits, knownKeys, type ConfigRules } from './config.js';
 import { type DecoderOptions, placeTokens } from './placement.js';
-import { loadCheckpoint, saveCheckpoint, type ConfigFile } from './pretrained.js';
+import { type Checkpoint, type ConfigFile, type GenerationConfig, tokenIds } from './checkpoint.js';
+import {
+  loadCheckpoint,
+  type LoadModelOptions,
+  saveCheckpoint,
+  type SaveModelOptions,
+} from './pretrained.js';
 
 /** The keys of Hugging Face's config.json for `model_type` gpt2. */
 export interface GPTConfig {
@@ -205,6 +211,8 @@ export class GPT extends Module {
   readonly ln_f: LayerNorm;
   /** The output head; null when it is tied to the token embedding. */
   readonly lm_head: Linear | null;
+  /** What `generate` does where it is not told: the contents of generation_config.json. */
+  generationConfig: GenerationConfig;
 
   /**
    * A model with random weights, initialized as GPT-2: N(0, 0.02), the residual projections scaled by 1 / sqrt(2 layers).
@@ -223,6 +231,7 @@ export class GPT extends Module {
     const { generator = defaultGenerator } = options;
     const init = { std: c.initializer_range, generator };
     this.config = c;
+    this.generationConfig = tokenIds({ ...c });
     this.wte = new Embedding(c.vocab_size, c.n_embd, init);
     this.wpe = new Embedding(c.n_positions, c.n_embd, init);
     this.drop = new Dropout(c.embd_pdrop, generator);
@@ -258,23 +267,18 @@ export class GPT extends Module {
   }
 
   /**
-   * The model in a folder of Hugging Face's layout: config.json and model.safetensors.
-   *
-   * @param options.dtype What matrices and tables are kept in, float32 by default; see {@link Module.convertWeights}.
+   * The model in a folder of Hugging Face's layout, or in a GGUF file, in evaluation mode. Its files stay mapped: see
+   * {@link LoadModelOptions.dtype}.
    */
-  static fromPretrained(folder: string, options: { dtype?: 'float32' | 'float16' | 'bfloat16' } = {}): GPT {
+  static fromPretrained(source: string | Checkpoint, options: LoadModelOptions = {}): GPT {
     const build = (config: ConfigFile): GPT => new GPT(knownKeys('GPT', config, rules, fixed));
-    return loadCheckpoint(folder, ['gpt2'], build, weights).convertWeights(options.dtype ?? 'float32');
+    return loadCheckpoint(source, ['gpt2'], build, weights, options);
   }
 
-  /** Writes config.json and model.safetensors, which Hugging Face's GPT2LMHeadModel loads. */
-  savePretrained(folder: string): void {
-    saveCheckpoint(
-      folder,
-      this,
-      { architectures: ['GPT2LMHeadModel'], model_type: 'gpt2', ...this.config },
-      weights,
-    );
+  /** Writes a model folder, which Hugging Face's GPT2LMHeadModel loads. */
+  savePretrained(folder: string, options: SaveModelOptions = {}): void {
+    const config = { architectures: ['GPT2LMHeadModel'], model_type: 'gpt2', ...this.config };
+    saveCheckpoint(folder, this, config, weights, options);
   }
 
   /** Longest sequence the model can see. */

@@ -26,9 +26,15 @@ import {
 } from '../../lib/index.js';
 import { Embedding, Linear, Module, RMSNorm } from '../nn/index.js';
 import { KVCache, type LayerCache } from './cache.js';
+import { type Checkpoint, type ConfigFile, type GenerationConfig, tokenIds } from './checkpoint.js';
 import { checkConfig, checkFits, knownKeys, type ConfigRules } from './config.js';
 import { type DecoderOptions, type Placement, placeTokens } from './placement.js';
-import { type ConfigFile, loadCheckpoint, saveCheckpoint } from './pretrained.js';
+import {
+  loadCheckpoint,
+  type LoadModelOptions,
+  saveCheckpoint,
+  type SaveModelOptions,
+} from './pretrained.js';
 import { checkHeadSize, checkRopeScaling, type RopeScaling, RotaryTables } from './rope.js';
 
 /** The families: what differs between them is marked below. */
@@ -368,6 +374,8 @@ export class Llama extends Module {
   readonly norm: RMSNorm;
   /** The output head; null when it is tied to the token embedding. */
   readonly lm_head: Linear | null;
+  /** What `generate` does where it is not told: the contents of generation_config.json. */
+  generationConfig: GenerationConfig;
   readonly #rotary: RotaryTables;
 
   /**
@@ -384,6 +392,7 @@ export class Llama extends Module {
     const { generator = defaultGenerator } = options;
     const init = { std: c.initializer_range, generator };
     this.config = c;
+    this.generationConfig = tokenIds({ ...c });
     this.embed_tokens = new Embedding(c.vocab_size, c.hidden_size, init);
     this.layers = Array.from({ length: c.num_hidden_layers }, (_, i) => new DecoderLayer(c, i, generator));
     this.norm = new RMSNorm(c.hidden_size, c.rms_norm_eps);
@@ -423,21 +432,18 @@ export class Llama extends Module {
   }
 
   /**
-   * The model in a folder of Hugging Face's layout: config.json and model.safetensors.
-   *
-   * @param options.dtype What matrices and tables are kept in, float32 by default; see {@link Module.convertWeights}.
+   * The model in a folder of Hugging Face's layout, or in a GGUF file, in evaluation mode. Its files stay mapped: see
+   * {@link LoadModelOptions.dtype}.
    */
-  static fromPretrained(folder: string, options: { dtype?: 'float32' | 'float16' | 'bfloat16' } = {}): Llama {
+  static fromPretrained(source: string | Checkpoint, options: LoadModelOptions = {}): Llama {
     const build = (config: ConfigFile): Llama => new Llama(configOf(config));
-    return loadCheckpoint(folder, Object.keys(defaults), build, llamaWeights).convertWeights(
-      options.dtype ?? 'float32',
-    );
+    return loadCheckpoint(source, Object.keys(defaults), build, llamaWeights, options);
   }
 
-  /** Writes config.json and model.safetensors, which Hugging Face's class for the model_type loads. */
-  savePretrained(folder: string): void {
+  /** Writes a model folder, which Hugging Face's class for the model_type loads. */
+  savePretrained(folder: string, options: SaveModelOptions = {}): void {
     const config = { architectures: [architectures[this.config.model_type]], ...this.config };
-    saveCheckpoint(folder, this, config, llamaWeights);
+    saveCheckpoint(folder, this, config, llamaWeights, options);
   }
 
   /** Longest sequence the model can see. */
