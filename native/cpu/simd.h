@@ -83,6 +83,8 @@ inline vf zero() { return {_mm512_setzero_ps()}; }
 inline vf load(const float* p) { return {_mm512_loadu_ps(p)}; }
 inline vf load(const float* p, int64_t n) { return {_mm512_maskz_loadu_ps(first(n).v, p)}; }
 inline void store(float* p, vf x) { _mm512_storeu_ps(p, x.v); }
+inline void stream(float* p, vf x) { _mm512_stream_ps(p, x.v); }  // past the caches; p aligned to a vector
+inline void end_stream() { _mm_sfence(); }                        // before another thread reads what was streamed
 inline void store(float* p, vf x, int64_t n) { _mm512_mask_storeu_ps(p, first(n).v, x.v); }
 inline vf load_half(const uint16_t* p) { return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))}; }
 inline void store_half(uint16_t* p, vf x) {
@@ -157,6 +159,8 @@ inline vf zero() { return {_mm256_setzero_ps()}; }
 inline vf load(const float* p) { return {_mm256_loadu_ps(p)}; }
 inline vf load(const float* p, int64_t n) { return {_mm256_maskload_ps(p, first_mask(n))}; }
 inline void store(float* p, vf x) { _mm256_storeu_ps(p, x.v); }
+inline void stream(float* p, vf x) { _mm256_stream_ps(p, x.v); }
+inline void end_stream() { _mm_sfence(); }
 inline void store(float* p, vf x, int64_t n) { _mm256_maskstore_ps(p, first_mask(n), x.v); }
 inline vf load_half(const uint16_t* p) { return {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))}; }
 inline void store_half(uint16_t* p, vf x) {
@@ -259,6 +263,8 @@ inline vf load(const float* p, int64_t n) {
   return each([&](int i) { return i < n ? p[i] : 0.0f; });
 }
 inline void store(float* p, vf x) { *reinterpret_cast<f32x4*>(p) = x.v; }
+inline void stream(float* p, vf x) { store(p, x); }
+inline void end_stream() {}
 inline void store(float* p, vf x, int64_t n) {
   for (int i = 0; i < n && i < 4; i++) p[i] = x.v[i];
 }

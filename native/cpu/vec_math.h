@@ -2,6 +2,8 @@
 // polynomial there (coefficients by the Remez exchange in 40-digit arithmetic, rounded to float32) and scales back,
 // without a branch (sin and cos have one, for arguments beyond 8192). Written so that both a fused and a two-step
 // fma stay within the stated errors; infinities, NaN, zeros and subnormals are correct unless a line says otherwise.
+// The hot ones (the exponentials) join pairs of coefficients first (Estrin's scheme): a chain of dependent operations
+// is what limits them, a processor has room for only so many waiting ones.
 //
 // Greatest errors in units in the last place of the float32 result (native/test/vec_math.cpp 509, all 2^32 floats in
 // steps of 509), with a fused fma | without: exp 0.9 | 1.2, exp_nonpositive 0.9 | 1.2, exp2_nonpositive 1.0 | 1.2, log and
@@ -41,10 +43,9 @@ inline vf reduce_ln2(vf x, vf& n) {
 
 // (e^r - 1 - r) / r^2 for |r| <= ln 2 / 2
 inline vf exp_tail(vf r) {
-  vf q = fma(set(0x1.6a2434p-10f), r, set(0x1.1239e2p-7f));
-  q = fma(q, r, set(0x1.5558f2p-5f));
-  q = fma(q, r, set(0x1.555492p-3f));
-  return fma(q, r, set(0x1.fffffcp-2f));
+  vf r2 = r * r;
+  vf low = fma(set(0x1.555492p-3f), r, set(0x1.fffffcp-2f)), high = fma(set(0x1.1239e2p-7f), r, set(0x1.5558f2p-5f));
+  return fma(fma(set(0x1.6a2434p-10f), r2, high), r2, low);
 }
 
 inline vf exp(vf x) {
@@ -60,17 +61,26 @@ inline vf exp_nonpositive(vf x) {
   return select(x < set(-0x1.5d589ep+6f), zero(), y);
 }
 
+// 2^r for |r| <= 1/2
+inline vf exp2_reduced(vf r) {
+  vf r2 = r * r;
+  vf low = fma(set(0x1.ebfbdcp-3f), r, set(0x1.62e430p-1f)), high = fma(set(0x1.3b2d4ep-7f), r, set(0x1.c6aee8p-5f));
+  vf top = fma(set(0x1.41fbb8p-13f), r, set(0x1.5f3e58p-10f));
+  return fma(fma(fma(top, r2, high), r2, low), r, set(1));
+}
+
 // 2^x for x <= 0 (or NaN), for attention weights: results below 2^-100 become 0. Beside a sum of at least 1 they are
 // nothing, and the weights' products with gradients stay out of the slow subnormal numbers.
 inline vf exp2_nonpositive(vf x) {
   vf t = x + set(round_magic + 127), r = x - (t - set(round_magic + 127));
-  vf q = fma(set(0x1.41fbb8p-13f), r, set(0x1.5f3e58p-10f));
-  q = fma(q, r, set(0x1.3b2d4ep-7f));
-  q = fma(q, r, set(0x1.c6aee8p-5f));
-  q = fma(q, r, set(0x1.ebfbdcp-3f));
-  q = fma(q, r, set(0x1.62e430p-1f));
-  vf y = fma(q, r, set(1)) * as_float(shift_left<23>(bits(t)));
+  vf y = exp2_reduced(r) * as_float(shift_left<23>(bits(t)));
   return select(x < set(-100.0f), zero(), y);
+}
+
+// 2^x for x in [-252, 252] (or NaN).
+inline vf exp2(vf x) {
+  vf n = round(x);
+  return scale(exp2_reduced(x - n), n);
 }
 
 inline vf expm1(vf x) {

@@ -68,6 +68,27 @@ export const trainFlags = {
     }),
     dropout: number({ default: 0, min: 0, below: 1, help: 'dropout while training' }),
   }),
+  ...section('Architecture', {
+    'use-rope': toggle({ sought: ['rope', 'rotary'], help: 'rotary positions in place of learned ones' }),
+    'rope-theta': number({ above: 0, help: 'base of their frequencies (default: 10000)' }),
+    'use-swiglu': toggle({ sought: ['swiglu'], help: 'gated feed-forward layers in place of GELU' }),
+    'use-rmsnorm': toggle({ sought: ['rmsnorm'], help: 'RMSNorm in place of layer normalization' }),
+    'kv-heads': integer({
+      min: 1,
+      sought: ['num-kv-heads', 'n-kv-head', 'gqa'],
+      help: 'heads of keys and values, a divisor of --heads (default: as many)',
+    }),
+    window: integer({
+      min: 1,
+      sought: ['sliding-window'],
+      help: 'how many tokens back attention sees (default: all)',
+    }),
+    'no-bias': toggle({ help: 'layers without biases' }),
+    untied: toggle({ help: 'an output head of its own, not the token embedding' }),
+    'use-explicit-mask': toggle({
+      help: 'the causal mask as a tensor: the same results, slower',
+    }),
+  }),
   ...section('Training', {
     epochs: number({ default: 2, above: 0, help: 'tokens to learn from, in lengths of the training text' }),
     steps: integer({
@@ -204,10 +225,13 @@ export const commands = {
     flags: trainFlags,
     notes: `Ctrl-C finishes the step, saves and exits with 130 (SIGTERM: 143, a closed terminal: 129). A second Ctrl-C ends
 the process at once, at the latest after the batch that is being computed. Before the training begins the first does.
---resume needs only --model: the other flags are those of the interrupted run unless they are given.`,
+--resume needs only --model: the other flags are those of the interrupted run unless they are given.
+The folder holds a GPT-2 in Hugging Face's layout, with --use-rope, --use-swiglu and --use-rmsnorm together a Llama (with
+--window and --no-bias a Mistral). Other choices under Architecture have no name elsewhere: only tsgpt loads such a folder.`,
     examples: [
       'tsgpt train --data shakespeare.txt --model shakespeare',
       "tsgpt train --data 'books/*.txt' --layers 6 --heads 6 --embed 384 --seq 256 --batch 16 --steps 5000 --dropout 0.2",
+      'tsgpt train --data shakespeare.txt --use-rope --use-swiglu --use-rmsnorm --no-bias --model tiny-llama',
       'tsgpt train --model shakespeare --resume',
       'cat *.txt | tsgpt train --data - --epochs 1 --dry-run',
     ],

@@ -85,6 +85,15 @@ function modelConfig(values: RunValues, vocabulary: number) {
     attn_pdrop: values.dropout,
     bos_token_id: null,
     eos_token_id: null,
+    use_rope: values['use-rope'],
+    ...(values['rope-theta'] === undefined ? {} : { rope_theta: values['rope-theta'] }),
+    use_swiglu: values['use-swiglu'],
+    use_rmsnorm: values['use-rmsnorm'],
+    n_kv_head: values['kv-heads'] ?? null,
+    bias: !values['no-bias'],
+    tie_word_embeddings: !values.untied,
+    sliding_window: values.window ?? null,
+    use_explicit_mask: values['use-explicit-mask'],
   };
 }
 

@@ -2,7 +2,9 @@
 
 import { ConfigError, didYouMean } from '../../lib/index.js';
 import { openCheckpoint, type Checkpoint } from './checkpoint.js';
+import { ownType } from './gpt-config.js';
 import { GPT } from './gpt.js';
+import { modelTypes } from './llama-config.js';
 import { Llama } from './llama.js';
 import type { LoadModelOptions } from './pretrained.js';
 
@@ -13,7 +15,11 @@ interface Family {
   fromPretrained(source: string | Checkpoint, options?: LoadModelOptions): DecoderModel;
 }
 
-const families: Readonly<Record<string, Family>> = { gpt2: GPT, llama: Llama, mistral: Llama, qwen2: Llama };
+const families: Readonly<Record<string, Family>> = {
+  gpt2: GPT,
+  [ownType]: GPT,
+  ...Object.fromEntries(modelTypes.map((type) => [type, Llama])),
+};
 
 /** Loads a model without being told its class. */
 export const AutoModel = {

@@ -59,6 +59,19 @@ describe('constants and counting', () => {
     expect(ts.eye(2).toArray()).toEqual([[1, 0], [0, 1]]); // prettier-ignore
   });
 
+  it('fill blocks beyond the caches to their last item', () => {
+    for (const [dtype, bytes] of [
+      ['float32', 4],
+      ['bfloat16', 2],
+      ['uint8', 1],
+    ] as const) {
+      // prettier-ignore
+      const { data } = ts.full([2 ** 25 / bytes + 5], 3, { dtype });
+      expect(data.every((bits) => bits === data[0])).toBe(true);
+      expect(data.at(-1)).toBe(dtype === 'bfloat16' ? 0x4040 : 3);
+    }
+  });
+
   it('count like PyTorch', () => {
     expect(ts.arange(4)).toMatchObject({ dtype: 'int32', shape: [4] });
     expect(ts.arange(1, 4).toArray()).toEqual([1, 2, 3]);
