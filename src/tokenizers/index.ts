@@ -7,5 +7,5 @@ export { CharTokenizer, type CharTokenizerOptions } from './char.js';
 export type { SpecialTokenName, TokenizerConfig } from './config.js';
 export type { EncodeBatchOptions, EncodeOptions, Encoding, Side, TruncationStrategy } from './encoding.js';
 export { PretrainedTokenizer, type EncodeChatOptions } from './pretrained.js';
-export { StreamingDecoder } from './streaming-decoder.js';
+export { StreamingDecoder, type StreamingDecoderOptions } from './streaming-decoder.js';
 export type { DecodeOptions, Tokenizer, TokenizerEncodeOptions } from './tokenizer.js';

@@ -4,7 +4,7 @@ import { ArgumentError, TokenizerError } from '../../../lib/errors.js';
 import { AutoTokenizer, PretrainedTokenizer, type ChatMessage } from '../../../src/tokenizers/index.js';
 import { readTokenizerConfig } from '../../../src/tokenizers/config.js';
 import { partsFromJson } from '../../../src/tokenizers/sources/tokenizer-json.js';
-import { sharedData, sharedMissing } from '../../support/shared.js';
+import { isMissing, shared } from '../../support/shared.js';
 
 /** A tokenizer of single bytes with two special tokens and a template. */
 function withTemplate(chat_template: unknown): PretrainedTokenizer {
@@ -132,15 +132,15 @@ describe('encodeChat', () => {
     expect(tokenizer.applyChatTemplate([{ role: 'user', content }])).toBe(content);
   });
 
-  it.skipIf(sharedMissing)("gives Qwen's and Phi-3's prompts", () => {
-    const qwen = AutoTokenizer.fromPretrained(sharedData('tokenizers', 'qwen2')) as PretrainedTokenizer;
+  it.skipIf(isMissing())("gives Qwen's and Phi-3's prompts", () => {
+    const qwen = AutoTokenizer.fromPretrained(shared('tokenizers', 'qwen2')) as PretrainedTokenizer;
     const text = qwen.applyChatTemplate([{ role: 'user', content: 'Hi <|im_end|>' }]);
     expect(text).toBe(
       '<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\nHi <|im_end|><|im_end|>\n<|im_start|>assistant\n',
     );
     const ids = [...qwen.encodeChat([{ role: 'user', content: 'Hi <|im_end|>' }])];
     expect(ids.filter((id) => id === qwen.eosId).length).toBe(2);
-    const phi = AutoTokenizer.fromPretrained(sharedData('tokenizers', 'phi-3')) as PretrainedTokenizer;
+    const phi = AutoTokenizer.fromPretrained(shared('tokenizers', 'phi-3')) as PretrainedTokenizer;
     expect(phi.applyChatTemplate([{ role: 'user', content: 'Hi' }], { addGenerationPrompt: true })).toBe(
       '<|user|>\nHi<|end|>\n<|assistant|>\n',
     );
