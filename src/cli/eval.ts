@@ -20,7 +20,8 @@ export async function evaluate(values: EvalValues): Promise<number> {
   const { text } = await readTexts(values.data);
   const ids = tokenizer.encode(text);
   // The first token is not predicted, so its bytes do not count.
-  const bytes = Buffer.byteLength(text) - Buffer.byteLength(tokenizer.decode(ids.subarray(0, 1)));
+  const first = tokenizer.decode(ids.subarray(0, 1), { skipSpecialTokens: true });
+  const bytes = Buffer.byteLength(text) - Buffer.byteLength(first);
   using stop = stopOnSignals('stopped');
   const progress = new EvalProgress();
   const started = performance.now();

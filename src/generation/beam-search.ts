@@ -7,7 +7,7 @@
 import { setImmediate } from 'node:timers/promises';
 
 import { logSoftmax, scope, tensor } from '../../lib/index.js';
-import { Decoder, type CausalModel } from './decoder.js';
+import { Decoder, longestOf, type CausalModel } from './decoder.js';
 import type { FinishReason, GeneratedPiece, Progress } from './generation.js';
 import { likeliest } from './logprobs.js';
 import type { GenerateSettings } from './options.js';
@@ -134,8 +134,7 @@ export async function* beamSearch(
     for (const sequence of progress.sequences) sequence.finishReason = 'length';
     return;
   }
-  const longest = Math.max(...prompts.map((prompt) => prompt.length)) + maxNewTokens;
-  const decoder = new Decoder(model, prompts.length, longest);
+  const decoder = new Decoder(model, prompts.length, longestOf(prompts) + maxNewTokens);
   let searches = prompts.map((ids, i) => new Search(i, ids, tokenizer, settings));
   try {
     for (let step = 0; searches.length > 0; step++) {
@@ -177,7 +176,7 @@ function* results(
   for (const [i, { tokens, score, reason }] of search.finished.slice(0, numReturnSequences).entries()) {
     const index = search.prompt * numReturnSequences + i;
     const sequence = progress.sequences[index];
-    sequence.tokens.push(...tokens);
+    for (const id of tokens) sequence.tokens.push(id);
     [sequence.score, sequence.finishReason] = [score, reason];
     const stream = new TextStream(tokenizer, stopStrings, promptIds);
     const text = tokens.map((id) => stream.push(id)).join('') + stream.end();

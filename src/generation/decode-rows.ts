@@ -3,7 +3,7 @@
 import { setImmediate } from 'node:timers/promises';
 
 import { Generator } from '../../lib/index.js';
-import { Decoder, type CausalModel } from './decoder.js';
+import { Decoder, longestOf, type CausalModel } from './decoder.js';
 import type { GeneratedPiece, Progress, GeneratedSequence } from './generation.js';
 import { readLogprobs } from './logprobs.js';
 import type { GenerateSettings } from './options.js';
@@ -71,8 +71,7 @@ export async function* decodeRows(
     for (const { sequence } of rows) sequence.finishReason = 'length';
     return;
   }
-  const longest = Math.max(...prompts.map((prompt) => prompt.length)) + maxNewTokens;
-  const decoder = new Decoder(model, prompts.length, longest);
+  const decoder = new Decoder(model, prompts.length, longestOf(prompts) + maxNewTokens);
   const sampler = new Sampler(settings.sampling);
   try {
     for (let step = 0; rows.length > 0; step++) {

@@ -30,6 +30,10 @@ export interface CausalModel {
 /** Ids of a row so far; a decoder feeds what is new. */
 export type Row = readonly number[];
 
+/** Ids of the longest row. There may be more rows than a call takes arguments. */
+export const longestOf = (rows: readonly Row[]): number =>
+  rows.reduce((most, row) => Math.max(most, row.length), 0);
+
 export class Decoder {
   readonly #cache: KVCache;
   /** For each row, the first of its ids that the model sees, and the padding before it. */
@@ -96,7 +100,7 @@ export class Decoder {
     this.#starts = rows.map((row, i) =>
       row.length - this.#starts[i] > capacity ? row.length - Math.ceil(capacity / 2) : this.#starts[i],
     );
-    const width = Math.max(...rows.map((row, i) => row.length - this.#starts[i]));
+    const width = rows.reduce((most, row, i) => Math.max(most, row.length - this.#starts[i]), 0);
     this.#promptWidth = again ? 0 : width;
     const ids = new Int32Array(rows.length * width);
     rows.forEach((row, i) => {

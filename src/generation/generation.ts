@@ -53,6 +53,7 @@ export type Run = (progress: Progress) => AsyncGenerator<GeneratedPiece, void>;
 
 /** What {@link Generation} and {@link BatchGeneration} share. It runs once. */
 abstract class Running<T> implements AsyncIterable<T> {
+  /** @internal */
   protected readonly progress: Progress;
   readonly #run: Run;
   #taken = false;

@@ -66,13 +66,14 @@ type Rule = readonly [string, (value: unknown) => boolean];
 
 export const isCount = (value: unknown): value is number =>
   Number.isSafeInteger(value) && (value as number) >= 0;
-const isFinite = (value: unknown): boolean => typeof value === 'number' && Number.isFinite(value);
+const isFiniteNumber = (value: unknown): boolean => typeof value === 'number' && Number.isFinite(value);
 const within =
   (low: number, high: number) =>
   (value: unknown): boolean =>
     Number.isSafeInteger(value) && (value as number) >= low && (value as number) <= high;
+/** Every entry counts: a hole is undefined. */
 const isList = (value: unknown, each: (entry: unknown) => boolean): value is unknown[] =>
-  Array.isArray(value) && value.every((entry) => each(entry)); // `every` passes more arguments, and skips holes
+  Array.isArray(value) && Array.from<unknown>(value).every((entry) => each(entry));
 const aCount: Rule = ['be a non-negative integer', isCount];
 
 /** What each option must be, and its test. */
@@ -81,18 +82,18 @@ const rules: Readonly<Record<keyof GenerateOptions, Rule>> = {
   maxNewTokens: aCount,
   minNewTokens: aCount,
   minLength: aCount,
-  seed: ['be an integer from 0 to 2^53 - 1025', within(0, Number.MAX_SAFE_INTEGER - 2 * mostSequences)],
+  // Row i takes seed + i, which must be a seed too.
+  seed: ['be an integer from 0 to 2^53 - 2^32', within(0, 2 ** 53 - 2 ** 32)],
   stopStrings: [
     'be a text or several',
-    (value) =>
-      typeof value === 'string' || (isList(value, (text) => typeof text === 'string') && isWhole(value)),
+    (value) => typeof value === 'string' || isList(value, (text) => typeof text === 'string'),
   ],
   eosTokenId: [
     'be a token id, several or null',
-    (value) => value === null || isCount(value) || (isList(value, isCount) && isWhole(value)),
+    (value) => value === null || isCount(value) || isList(value, isCount),
   ],
   numBeams: [`be an integer from 1 to ${mostBeams}`, within(1, mostBeams)],
-  lengthPenalty: ['be a finite number', isFinite],
+  lengthPenalty: ['be a finite number', isFiniteNumber],
   earlyStopping: ["be true, false or 'never'", (value) => typeof value === 'boolean' || value === 'never'],
   numReturnSequences: [`be an integer from 1 to ${mostSequences}`, within(1, mostSequences)],
   logprobs: aCount,
@@ -101,18 +102,19 @@ const rules: Readonly<Record<keyof GenerateOptions, Rule>> = {
     (value) => typeof (value as Partial<AbortSignal> | null)?.throwIfAborted === 'function',
   ],
   logitBias: ['be an object or a Map of token ids and numbers', (v) => typeof v === 'object' && v !== null],
-  repetitionPenalty: ['be greater than 0', (value) => isFinite(value) && (value as number) > 0],
-  frequencyPenalty: ['be a finite number', isFinite],
-  presencePenalty: ['be a finite number', isFinite],
+  repetitionPenalty: ['be greater than 0', (value) => isFiniteNumber(value) && (value as number) > 0],
+  frequencyPenalty: ['be a finite number', isFiniteNumber],
+  presencePenalty: ['be a finite number', isFiniteNumber],
   noRepeatNgramSize: aCount,
   badWordsIds: [
     'be lists of token ids',
-    (value) => isList(value, (word) => isList(word, isCount) && word.length > 0 && isWhole(word)),
+    (value) => isList(value, (word) => isList(word, isCount) && word.length > 0),
   ],
   forcedBosTokenId: ['be a token id', isCount],
   exponentialDecayLengthPenalty: [
     'be [start, factor], a non-negative integer and a number above 0',
-    (value) => isList(value, isFinite) && value.length === 2 && isCount(value[0]) && (value[1] as number) > 0,
+    (value) =>
+      isList(value, isFiniteNumber) && value.length === 2 && isCount(value[0]) && (value[1] as number) > 0,
   ],
   suppressTokens: ['be a list of token ids', (value) => isList(value, isCount)],
   logitsProcessor: [
@@ -120,11 +122,6 @@ const rules: Readonly<Record<keyof GenerateOptions, Rule>> = {
     (value) => typeof value === 'function' || isList(value, (entry) => typeof entry === 'function'),
   ],
 };
-
-/** No holes: `every` passes over them. */
-function isWhole(list: readonly unknown[]): boolean {
-  return !list.includes(undefined);
-}
 
 const names = Object.keys(rules) as (keyof GenerateOptions)[];
 /** Options that belong to a call, not to a model. */

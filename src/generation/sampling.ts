@@ -88,7 +88,7 @@ export function mostLikely(scores: Float32Array): number {
     throw new ArgumentError(
       scores[best] === -Infinity
         ? 'generate: every token is excluded; badWordsIds, suppressTokens, logitBias or a logitsProcessor leave none'
-        : `generate: the model's logits are not finite (${scores[best]}); its weights are damaged`,
+        : `generate: the logits are not finite (${scores[best]}); the model's weights are damaged, or a logitsProcessor is wrong`,
     );
   }
   return best;

@@ -396,7 +396,7 @@ describe('generate', () => {
     for (const more of [{}, { doSample: false }, { numBeams: 2 }]) {
       const nan = generate(broken, tokenizer, 'hello', more).text();
       await expect(nan).rejects.toThrow(ArgumentError);
-      await expect(nan).rejects.toThrow('logits are not finite (NaN); its weights are damaged');
+      await expect(nan).rejects.toThrow('generate: the logits are not finite (NaN); the model');
       const none = generate(model, tokenizer, 'hello', { ...more, suppressTokens }).text();
       await expect(none).rejects.toThrow('generate: every token is excluded');
     }
