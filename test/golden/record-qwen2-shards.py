@@ -22,7 +22,8 @@ model = model.to(torch.bfloat16)
 model.generation_config = GenerationConfig(eos_token_id=[7, 9], pad_token_id=7, do_sample=True, temperature=0.7, top_k=20)
 model.save_pretrained(folder, max_shard_size="20KB")
 
-model = model.float().eval()
+# Loaded again, as a conversion in place would keep the rotary frequencies rounded to bfloat16.
+model = Qwen2ForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
 ids = torch.randint(0, 96, (2, 12))
 with torch.no_grad():
     logits = model(ids).logits
