@@ -2,7 +2,16 @@
 
 import { describe, expect, it } from 'vitest';
 
-import { copy_, linear, noGrad, ones, scope, StateDictError, type Tensor, zeros } from '../../../lib/index.js';
+import {
+  copy_,
+  linear,
+  noGrad,
+  ones,
+  scope,
+  StateDictError,
+  type Tensor,
+  zeros,
+} from '../../../lib/index.js';
 import { Linear, Module } from '../../../src/nn/index.js';
 import { Trainer } from '../../../src/training/index.js';
 
