@@ -4,14 +4,14 @@
  * it back. Only the layout differs: GPT has queries, keys and values in one matrix, and matrices as [in, out].
  */
 
-import { finishReplacement } from '../../lib/formats/atomic-file.js';
-import { cat, ConfigError, noGrad, scope, split, type Tensor, transpose } from '../../lib/index.js';
+import { cat, ConfigError, contiguous, noGrad, split, type Tensor, transpose } from '../../lib/index.js';
 import { withoutInit } from '../nn/index.js';
+import type { Checkpoint } from './checkpoint.js';
 import type { GPT } from './gpt.js';
 import { type GPTConfig, headsOf, innerSize } from './gpt-config.js';
 import { Llama, llamaWeights } from './llama.js';
 import { complete, type LlamaConfig, llamaFile } from './llama-config.js';
-import { type ConfigFile, readConfig, saveCheckpoint } from './pretrained.js';
+import { saveCheckpoint, type SaveModelOptions } from './pretrained.js';
 
 /** The key under which config.json of a Llama holds the configuration of the GPT that wrote it. */
 const ownKey = 'tsgpt_gpt';
@@ -46,38 +46,68 @@ export function llamaConfigOf(c: GPTConfig): Partial<LlamaConfig> | null {
 }
 
 /** Saves the model in Llama's layout. */
-export function saveAsLlama(folder: string, model: GPT, config: Partial<LlamaConfig>): void {
-  noGrad(() =>
-    scope(() => {
-      const llama = withoutInit(() => new Llama(config));
-      const { dtype } = model.wte.weight;
-      if (dtype === 'float16' || dtype === 'bfloat16') llama.convertWeights(dtype);
-      llama.loadStateDict(llamaState(model.stateDict(), model.config));
-      saveCheckpoint(folder, llama, { ...llamaFile(llama.config), [ownKey]: model.config }, llamaWeights);
-      for (const weight of llama.parameters()) weight.dispose();
-    }),
-  );
+export function saveAsLlama(
+  folder: string,
+  model: GPT,
+  config: Partial<LlamaConfig>,
+  options: SaveModelOptions,
+): void {
+  const state = noGrad(() => llamaState(model.stateDict(), model.config));
+  const llama = withoutInit(model.numParameters(), () => new Llama(config));
+  llama.loadStateDict(state, { assign: true });
+  llama.generationConfig = model.generationConfig;
+  try {
+    saveCheckpoint(
+      folder,
+      llama,
+      { ...llamaFile(llama.config), [ownKey]: model.config },
+      llamaWeights,
+      options,
+    );
+  } finally {
+    disposeOthers(llama, model);
+  }
 }
 
-/** @throws ConfigError when the two configurations in a folder are not of the same model. */
-export function checkSame(folder: string, own: GPTConfig, llama: LlamaConfig): void {
+/** The configuration of the GPT that was saved in Llama's layout; null when the checkpoint holds something else. */
+export function gptConfigIn({ config }: Checkpoint): Partial<GPTConfig> | null {
+  const own = ['llama', 'mistral'].includes(config.model_type as string) ? config[ownKey] : null;
+  return typeof own === 'object' ? own : null;
+}
+
+/**
+ * The GPT with a Llama's weights, which it takes over.
+ *
+ * @throws ConfigError when the two configurations are not of the same model.
+ */
+export function gptFrom(llama: Llama, path: string, build: () => GPT): GPT {
+  const model = withoutInit(llama.numParameters(), build);
+  checkSame(path, model.config, llama.config);
+  model.loadStateDict(
+    noGrad(() => gptState(llama.stateDict(), llama.layers.length)),
+    { assign: true },
+  );
+  disposeOthers(llama, model);
+  model.generationConfig = llama.generationConfig;
+  return model.eval();
+}
+
+/** Gives back the weights that the model does not share. */
+function disposeOthers(llama: Llama, model: GPT): void {
+  const shared = new Set(model.parameters());
+  for (const weight of llama.parameters()) if (!shared.has(weight)) weight.dispose();
+}
+
+function checkSame(path: string, own: GPTConfig, llama: LlamaConfig): void {
   const expected = complete(llamaConfigOf(own) ?? {});
   const differs = (Object.keys(llama) as (keyof LlamaConfig)[]).find(
     (key) => JSON.stringify(llama[key]) !== JSON.stringify(expected[key]),
   );
   if (differs !== undefined) {
     throw new ConfigError(
-      `${folder}: ${ownKey} in config.json contradicts ${differs}; remove ${ownKey} and load it as a Llama`,
+      `${path}: ${ownKey} in config.json contradicts ${differs}; remove ${ownKey} and load it as a Llama`,
     );
   }
-}
-
-/** The configuration of the GPT that a folder holds in Llama's layout; null when it holds something else. */
-export function gptConfigInLlama(folder: string): Partial<GPTConfig> | null {
-  finishReplacement(folder);
-  const file: ConfigFile = readConfig(folder);
-  const own = ['llama', 'mistral'].includes(file.model_type as string) ? file[ownKey] : null;
-  return typeof own === 'object' ? own : null;
 }
 
 /** GPT's and Llama's names of what both store alone. A matrix is [in, out] in GPT's blocks and [out, in] in Llama's. */
@@ -109,7 +139,7 @@ function sharedNames(layers: number): { gpt: string; llama: string; isMatrix: bo
 const projectionsOf = (layer: number, part: string): string[] =>
   ['q', 'k', 'v'].map((name) => `layers.${layer}.self_attn.${name}_proj.${part}`);
 
-const turned = (matrix: Tensor): Tensor => transpose(matrix, 0, 1);
+const turned = (matrix: Tensor): Tensor => contiguous(transpose(matrix, 0, 1));
 
 /** A GPT's weights as a Llama's. */
 function llamaState(weights: State, c: GPTConfig): State {
@@ -124,7 +154,7 @@ function llamaState(weights: State, c: GPTConfig): State {
     const spread = (part: string, joint: Tensor | undefined): void => {
       if (joint === undefined) return;
       const pieces = split(joint, [c.n_embd, keys, keys]);
-      for (const [k, name] of projectionsOf(i, part).entries()) state.set(name, pieces[k]);
+      for (const [k, name] of projectionsOf(i, part).entries()) state.set(name, contiguous(pieces[k]));
     };
     spread('weight', turned(weights.get(`h.${i}.attn.c_attn.weight`)!));
     spread('bias', weights.get(`h.${i}.attn.c_attn.bias`));

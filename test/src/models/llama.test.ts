@@ -72,7 +72,7 @@ describe.each(['hf-llama-gqa', 'hf-llama3-rope-tied', 'hf-llama-mha-fp16'])(
   'Llama against Hugging Face: %s',
   (name) => {
     const expected = readGolden<Recorded>(name, 'expected.json');
-    const model = Llama.fromPretrained(golden(name));
+    const model = Llama.fromPretrained(golden(name), { dtype: 'float32' });
     const ids = int32(expected.input_ids);
 
     it('gives the recorded logits and hidden states', () => {
