@@ -105,7 +105,7 @@ class Attention extends Module {
     const heads = (t: Tensor): Tensor => transpose(reshape(t, [B, T, t.shape[2] / D, D]), 1, 2);
     const turned = (t: Tensor): Tensor => (rotary === null ? t : rotaryEmbedding(t, ...rotary));
     const [q, k, v] = split(this.c_attn.forward(x), [C, kvHeads * D, kvHeads * D], -1).map(heads);
-    const [keys, values] = cache?.append(turned(k), v) ?? [turned(k), v]; // (B, Hkv, S, D), all positions so far
+    const [keys, values] = cache?.append(turned(k), v) ?? [turned(k), v]; // (B, Hkv, S, D), the positions that are seen
     const y = scaledDotProductAttention(turned(q), keys, values, {
       ...visibility(context, keys, this.config.sliding_window),
       dropout: this.training ? this.config.attn_pdrop : 0,
@@ -264,7 +264,9 @@ export class GPT extends Module {
   /** An empty cache for `batch` sequences of up to `capacity` positions. */
   newCache(batch = 1, capacity = this.contextLength): KVCache {
     const { kvHeads: heads, size: headSize } = headsOf(this.config);
-    return new KVCache({ layers: this.config.n_layer, batch, heads, capacity, headSize });
+    const { n_layer: layers, sliding_window } = this.config;
+    const windows = Array<number | null>(layers).fill(sliding_window);
+    return new KVCache({ layers, batch, heads, capacity, headSize, windows });
   }
 
   /** The output head's weight, (V, C). */

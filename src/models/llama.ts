@@ -83,7 +83,7 @@ class Attention extends Module {
     const q = rotaryEmbedding(split(this.q_proj.forward(x), heads), ...rotary); // (B, H, T, D)
     const k = rotaryEmbedding(split(this.k_proj.forward(x), kvHeads), ...rotary); // (B, Hkv, T, D)
     const v = split(this.v_proj.forward(x), kvHeads);
-    const [keys, values] = cache?.append(k, v) ?? [k, v]; // (B, Hkv, S, D), all positions so far
+    const [keys, values] = cache?.append(k, v) ?? [k, v]; // (B, Hkv, S, D), the positions that are seen
     const y = scaledDotProductAttention(q, keys, values, {
       ...visibility(context, keys, windowOf(this.config, this.layer)),
       dropout: this.training ? this.config.attention_dropout : 0,
@@ -227,6 +227,9 @@ export class Llama extends Module {
       heads: kvHeads,
       capacity,
       headSize: size,
+      windows: Array.from({ length: this.config.num_hidden_layers }, (_, layer) =>
+        windowOf(this.config, layer),
+      ),
     });
   }
 
