@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { FileError, setThreads } from '../../lib/index.js';
 import type { CausalModel } from '../generation/index.js';
 import { GPT, Llama } from '../models/index.js';
-import { loadTokenizer, type Tokenizer } from '../tokenizers/index.js';
+import { AutoTokenizer, type Tokenizer } from '../tokenizers/index.js';
 
 /** A model that continues text. */
 export type DecoderModel = (GPT | Llama) & Pick<CausalModel, 'generationConfig'>;
@@ -20,7 +20,7 @@ export interface Opened {
 export function openModel(values: { model: string; tokenizer?: string; threads?: number }): Opened {
   if (values.threads !== undefined) setThreads(values.threads);
   const model = modelClass(values.model).fromPretrained(values.model).eval();
-  const tokenizer = loadTokenizer(values.tokenizer ?? values.model);
+  const tokenizer = AutoTokenizer.fromPretrained(values.tokenizer ?? values.model);
   const { vocab_size: rows } = model.config;
   if (tokenizer.vocabSize > rows) {
     throw new FileError(

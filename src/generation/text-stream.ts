@@ -77,7 +77,7 @@ export class TextStream {
   }
 
   #text(): string {
-    return this.#window.length === 0 ? '' : this.tokenizer.decode(this.#window);
+    return this.#window.length === 0 ? '' : this.tokenizer.decode(this.#window, { skipSpecialTokens: true });
   }
 
   #release(text: string): string {

@@ -2,8 +2,9 @@
 
 import { ConfigError, didYouMean } from '../../lib/index.js';
 import { openCheckpoint, type Checkpoint } from './checkpoint.js';
-import { GPT } from './gpt.js';
 import { ownType } from './gpt-config.js';
+import { GPT } from './gpt.js';
+import { modelTypes } from './llama-config.js';
 import { Llama } from './llama.js';
 import type { LoadModelOptions } from './pretrained.js';
 
@@ -17,9 +18,7 @@ interface Family {
 const families: Readonly<Record<string, Family>> = {
   gpt2: GPT,
   [ownType]: GPT,
-  llama: Llama,
-  mistral: Llama,
-  qwen2: Llama,
+  ...Object.fromEntries(modelTypes.map((type) => [type, Llama])),
 };
 
 /** Loads a model without being told its class. */

@@ -4,13 +4,22 @@
  * it back. Only the layout differs: GPT has queries, keys and values in one matrix, and matrices as [in, out].
  */
 
-import { cat, ConfigError, contiguous, noGrad, split, type Tensor, transpose } from '../../lib/index.js';
+import {
+  cat,
+  ConfigError,
+  contiguous,
+  noGrad,
+  scope,
+  split,
+  type Tensor,
+  transpose,
+} from '../../lib/index.js';
 import { withoutInit } from '../nn/index.js';
-import type { Checkpoint } from './checkpoint.js';
 import type { GPT } from './gpt.js';
 import { type GPTConfig, headsOf, innerSize } from './gpt-config.js';
-import { Llama, llamaWeights } from './llama.js';
+import { type Llama, llamaWeights } from './llama.js';
 import { complete, type LlamaConfig, llamaFile } from './llama-config.js';
+import type { Checkpoint } from './checkpoint.js';
 import { saveCheckpoint, type SaveModelOptions } from './pretrained.js';
 
 /** The key under which config.json of a Llama holds the configuration of the GPT that wrote it. */
@@ -52,62 +61,54 @@ export function saveAsLlama(
   config: Partial<LlamaConfig>,
   options: SaveModelOptions,
 ): void {
-  const state = noGrad(() => llamaState(model.stateDict(), model.config));
-  const llama = withoutInit(model.numParameters(), () => new Llama(config));
-  llama.loadStateDict(state, { assign: true });
-  llama.generationConfig = model.generationConfig;
-  try {
-    saveCheckpoint(
-      folder,
-      llama,
-      { ...llamaFile(llama.config), [ownKey]: model.config },
-      llamaWeights,
-      options,
-    );
-  } finally {
-    disposeOthers(llama, model);
-  }
-}
-
-/** The configuration of the GPT that was saved in Llama's layout; null when the checkpoint holds something else. */
-export function gptConfigIn({ config }: Checkpoint): Partial<GPTConfig> | null {
-  const own = ['llama', 'mistral'].includes(config.model_type as string) ? config[ownKey] : null;
-  return typeof own === 'object' ? own : null;
-}
-
-/**
- * The GPT with a Llama's weights, which it takes over.
- *
- * @throws ConfigError when the two configurations are not of the same model.
- */
-export function gptFrom(llama: Llama, path: string, build: () => GPT): GPT {
-  const model = withoutInit(llama.numParameters(), build);
-  checkSame(path, model.config, llama.config);
-  model.loadStateDict(
-    noGrad(() => gptState(llama.stateDict(), llama.layers.length)),
-    { assign: true },
+  const file = { ...llamaFile(complete(config)), [ownKey]: model.config };
+  noGrad(() =>
+    scope(() => {
+      const state = llamaState(model.stateDict(), model.config);
+      const { generationConfig } = model;
+      saveCheckpoint(folder, { stateDict: () => state, generationConfig }, file, llamaWeights, options);
+    }),
   );
-  disposeOthers(llama, model);
+}
+
+/** The GPT of that configuration with the weights of the Llama that it was saved as, which is used up. */
+export function fromLlama(
+  path: string,
+  config: Partial<GPTConfig>,
+  llama: Llama,
+  build: (config: Partial<GPTConfig>) => GPT,
+): GPT {
+  const model = withoutInit(llama.numParameters(), () => build(config));
+  checkSame(path, model.config, llama.config);
+  noGrad(() =>
+    scope(() => {
+      const state = gptState(llama.stateDict(), llama.layers.length);
+      model.loadStateDict(new Map([...state].map(([name, t]) => [name, contiguous(t)])), { assign: true });
+    }),
+  );
+  const taken = new Set(model.parameters());
+  for (const weight of llama.parameters()) if (!taken.has(weight)) weight.dispose();
   model.generationConfig = llama.generationConfig;
   return model.eval();
 }
 
-/** Gives back the weights that the model does not share. */
-function disposeOthers(llama: Llama, model: GPT): void {
-  const shared = new Set(model.parameters());
-  for (const weight of llama.parameters()) if (!shared.has(weight)) weight.dispose();
-}
-
-function checkSame(path: string, own: GPTConfig, llama: LlamaConfig): void {
+/** @throws ConfigError when the two configurations in a folder are not of the same model. */
+function checkSame(folder: string, own: GPTConfig, llama: LlamaConfig): void {
   const expected = complete(llamaConfigOf(own) ?? {});
   const differs = (Object.keys(llama) as (keyof LlamaConfig)[]).find(
     (key) => JSON.stringify(llama[key]) !== JSON.stringify(expected[key]),
   );
   if (differs !== undefined) {
     throw new ConfigError(
-      `${path}: ${ownKey} in config.json contradicts ${differs}; remove ${ownKey} and load it as a Llama`,
+      `${folder}: ${ownKey} in config.json contradicts ${differs}; remove ${ownKey} and load it as a Llama`,
     );
   }
+}
+
+/** The configuration of the GPT that was saved as a Llama; null when the checkpoint is something else. */
+export function gptConfigInLlama({ config }: Checkpoint): Partial<GPTConfig> | null {
+  const own = ['llama', 'mistral'].includes(config.model_type as string) ? config[ownKey] : null;
+  return typeof own === 'object' ? own : null;
 }
 
 /** GPT's and Llama's names of what both store alone. A matrix is [in, out] in GPT's blocks and [out, in] in Llama's. */
@@ -139,7 +140,7 @@ function sharedNames(layers: number): { gpt: string; llama: string; isMatrix: bo
 const projectionsOf = (layer: number, part: string): string[] =>
   ['q', 'k', 'v'].map((name) => `layers.${layer}.self_attn.${name}_proj.${part}`);
 
-const turned = (matrix: Tensor): Tensor => contiguous(transpose(matrix, 0, 1));
+const turned = (matrix: Tensor): Tensor => transpose(matrix, 0, 1);
 
 /** A GPT's weights as a Llama's. */
 function llamaState(weights: State, c: GPTConfig): State {
@@ -154,7 +155,7 @@ function llamaState(weights: State, c: GPTConfig): State {
     const spread = (part: string, joint: Tensor | undefined): void => {
       if (joint === undefined) return;
       const pieces = split(joint, [c.n_embd, keys, keys]);
-      for (const [k, name] of projectionsOf(i, part).entries()) state.set(name, contiguous(pieces[k]));
+      for (const [k, name] of projectionsOf(i, part).entries()) state.set(name, pieces[k]);
     };
     spread('weight', turned(weights.get(`h.${i}.attn.c_attn.weight`)!));
     spread('bias', weights.get(`h.${i}.attn.c_attn.bias`));
@@ -163,7 +164,7 @@ function llamaState(weights: State, c: GPTConfig): State {
 }
 
 /** And back. */
-export function gptState(weights: State, layers: number): State {
+function gptState(weights: State, layers: number): State {
   const state = new Map<string, Tensor>();
   for (const { gpt, llama, isMatrix } of sharedNames(layers)) {
     const tensor = weights.get(llama);

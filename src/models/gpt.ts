@@ -50,7 +50,7 @@ import {
   presetConfig,
   savedConfig,
 } from './gpt-config.js';
-import { gptConfigIn, gptFrom, llamaConfigOf, saveAsLlama } from './gpt-llama.js';
+import { fromLlama, gptConfigInLlama, llamaConfigOf, saveAsLlama } from './gpt-llama.js';
 import { Llama } from './llama.js';
 import {
   asScores,
@@ -236,17 +236,16 @@ export class GPT extends Module {
    */
   static fromPretrained(source: string | Checkpoint, options: LoadModelOptions = {}): GPT {
     const checkpoint = typeof source === 'string' ? openCheckpoint(source) : source;
-    const own = gptConfigIn(checkpoint);
-    if (own === null) {
-      const build = (config: ConfigFile): GPT => new GPT(configOf(config));
-      return loadCheckpoint(checkpoint, ['gpt2', ownType], build, weights, options);
+    const config = gptConfigInLlama(checkpoint);
+    if (config !== null) {
+      return fromLlama(checkpoint.path, config, Llama.fromPretrained(checkpoint, options), (c) => new GPT(c));
     }
-    const llama = Llama.fromPretrained(checkpoint, options);
-    return gptFrom(llama, checkpoint.path, () => new GPT(own));
+    const build = (file: ConfigFile): GPT => new GPT(configOf(file));
+    return loadCheckpoint(checkpoint, ['gpt2', ownType], build, weights, options);
   }
 
   /**
-   * Writes a model folder. Without switches it is a `gpt2`, which Hugging Face's GPT2LMHeadModel loads. Rotary positions,
+   * Writes a model folder. Without switches it holds a `gpt2`, which Hugging Face's GPT2LMHeadModel loads. Rotary positions,
    * SwiGLU and RMSNorm together are a `llama` (with a window and no biases a `mistral`), in that layout. Other combinations
    * have no name elsewhere: their `model_type` is `tsgpt-gpt`, which only tsgpt loads.
    */

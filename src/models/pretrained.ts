@@ -40,10 +40,16 @@ export interface WeightNames {
   readonly tied: { readonly name: string; readonly to: string };
 }
 
-/** A model that can be loaded and saved. */
+/** A model that can be loaded. */
 export interface Pretrained extends Module {
   /** generation_config.json: what `generate` does where it is not told. */
   generationConfig: GenerationConfig;
+}
+
+/** What is saved of a model. */
+export interface Savable {
+  stateDict(): ReadonlyMap<string, Tensor>;
+  readonly generationConfig: GenerationConfig;
 }
 
 /** Options of `fromPretrained`. */
@@ -158,7 +164,7 @@ const modernName = (name: string): string => name.replace(/\.gamma$/, '.weight')
  */
 export function saveCheckpoint(
   folder: string,
-  model: Pretrained,
+  model: Savable,
   config: ConfigFile,
   names: WeightNames,
   options: SaveModelOptions = {},
@@ -174,7 +180,7 @@ export function saveCheckpoint(
   for (const [name, tensor] of model.stateDict()) {
     tensors.set(names.unprefixed.test(name) ? name : names.prefix + name, tensor);
   }
-  const half = model.parameters().find((p) => p.dtype !== 'float32');
+  const half = [...tensors.values()].find((p) => p.dtype !== 'float32');
   const files = {
     'config.json': { ...config, torch_dtype: half?.dtype ?? 'float32' },
     ...generationFile(model),
@@ -191,6 +197,6 @@ export function saveCheckpoint(
 
 const generationConfigName = 'generation_config.json';
 
-function generationFile({ generationConfig }: Pretrained): Record<string, GenerationConfig> {
+function generationFile({ generationConfig }: Savable): Record<string, GenerationConfig> {
   return Object.keys(generationConfig).length === 0 ? {} : { [generationConfigName]: generationConfig };
 }
