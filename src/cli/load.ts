@@ -1,15 +1,10 @@
 /** A model and its tokenizer, as the commands that use a trained model open them. */
 
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { statSync } from 'node:fs';
 
-import { FileError, setThreads } from '../../lib/index.js';
-import type { CausalModel } from '../generation/index.js';
-import { GPT, Llama } from '../models/index.js';
+import { FileError, openGguf, setThreads } from '../../lib/index.js';
+import { AutoModel, type DecoderModel } from '../models/index.js';
 import { AutoTokenizer, type Tokenizer } from '../tokenizers/index.js';
-
-/** A model that continues text. */
-export type DecoderModel = (GPT | Llama) & Pick<CausalModel, 'generationConfig'>;
 
 export interface Opened {
   readonly model: DecoderModel;
@@ -19,8 +14,8 @@ export interface Opened {
 /** Opens both and checks that they belong together; says on standard error what is odd about them. */
 export function openModel(values: { model: string; tokenizer?: string; threads?: number }): Opened {
   if (values.threads !== undefined) setThreads(values.threads);
-  const model = modelClass(values.model).fromPretrained(values.model).eval();
-  const tokenizer = AutoTokenizer.fromPretrained(values.tokenizer ?? values.model);
+  const model = AutoModel.fromPretrained(values.model);
+  const tokenizer = openTokenizer(values);
   const { vocab_size: rows } = model.config;
   if (tokenizer.vocabSize > rows) {
     throw new FileError(
@@ -37,11 +32,11 @@ export function openModel(values: { model: string; tokenizer?: string; threads?:
   return { model, tokenizer };
 }
 
-function modelClass(folder: string): typeof GPT | typeof Llama {
-  try {
-    const config = JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8')) as { model_type?: unknown };
-    return config.model_type === 'gpt2' ? GPT : Llama;
-  } catch {
-    return GPT; // which says what is wrong
+/** The one that was asked for, else the one in the model's folder or GGUF file. */
+function openTokenizer({ model, tokenizer }: { model: string; tokenizer?: string }): Tokenizer {
+  if (tokenizer !== undefined || statSync(model).isDirectory()) {
+    return AutoTokenizer.fromPretrained(tokenizer ?? model);
   }
+  using file = openGguf(model);
+  return AutoTokenizer.fromGguf(file.metadata);
 }
