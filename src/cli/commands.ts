@@ -141,7 +141,16 @@ export const trainFlags = {
   }),
 };
 
-export const infoFlags = section('Flags', { json, help });
+export const infoFlags = section('Flags', {
+  model: text({
+    hint: 'PATH',
+    filled: true,
+    help: 'describe this model folder, GGUF or safetensors file instead',
+  }),
+  check: toggle({ help: 'with --model: read all weights; exit code 1 when any is NaN or infinite' }),
+  json,
+  help,
+});
 
 export type TrainValues = FlagValues<typeof trainFlags>;
 export type InfoValues = FlagValues<typeof infoFlags>;
@@ -206,7 +215,11 @@ models with different tokenizers.`,
     summary: 'Shows version, instruction set, threads, backends and memory.',
     flags: infoFlags,
     notes: '',
-    examples: ['tsgpt info', 'TSGPT_GEMM=openblas tsgpt info --json'],
+    examples: [
+      'tsgpt info',
+      'TSGPT_GEMM=openblas tsgpt info --json',
+      'tsgpt info --model model.gguf --check',
+    ],
   },
 } satisfies Record<string, CommandHelp>;
 
