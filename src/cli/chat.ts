@@ -5,26 +5,14 @@
 
 import { FileError } from '../../lib/index.js';
 import { generate } from '../generation/index.js';
-import type { Tokenizer } from '../tokenizers/index.js';
+import { PretrainedTokenizer, type ChatMessage } from '../tokenizers/index.js';
 import { chatFlags, samplingOptions, type ChatValues } from './generation-flags.js';
 import { openModel, type Opened } from './load.js';
 import { promptLoop, settingCommands } from './prompt-loop.js';
 import { noteCut } from './prompt.js';
 
-/** A message of a conversation, as chat templates take it. */
-export interface ChatMessage {
-  readonly role: 'system' | 'user' | 'assistant';
-  readonly content: string;
-}
-
 /** A tokenizer with a chat template. */
-export interface ChatTokenizer extends Tokenizer {
-  /** The ids of a conversation, up to where the answer begins. */
-  applyChatTemplate(
-    messages: readonly ChatMessage[],
-    options: { addGenerationPrompt: boolean },
-  ): ArrayLike<number>;
-}
+export type ChatTokenizer = Pick<PretrainedTokenizer, 'encodeChat'>;
 
 const settings = {
   '/temp': 'temperature',
@@ -49,7 +37,7 @@ const helpText = `A line is a message. Commands:
 /** Runs the command and answers its exit code. */
 export function chat(values: ChatValues): Promise<number> {
   const { model, tokenizer } = openModel(values);
-  if (!hasTemplate(tokenizer)) {
+  if (!(tokenizer instanceof PretrainedTokenizer) || tokenizer.config.chatTemplates.size === 0) {
     throw new FileError(
       values.tokenizer ?? values.model,
       'its tokenizer has no chat template; use `tsgpt generate --interactive`, or a model that was trained to chat',
@@ -69,9 +57,6 @@ export function chat(values: ChatValues): Promise<number> {
     answer: (line, signal) => answer({ model, tokenizer }, conversation, line, current, signal),
   });
 }
-
-const hasTemplate = (tokenizer: Tokenizer): tokenizer is ChatTokenizer =>
-  typeof (tokenizer as Partial<ChatTokenizer>).applyChatTemplate === 'function';
 
 async function answer(
   { model, tokenizer }: Opened,
@@ -163,6 +148,6 @@ export class Conversation {
   #ids(): number[] {
     const system: ChatMessage[] = this.system === undefined ? [] : [{ role: 'system', content: this.system }];
     const messages = [...system, ...this.#messages.slice(this.#skipped)];
-    return Array.from(this.tokenizer.applyChatTemplate(messages, { addGenerationPrompt: true }));
+    return Array.from(this.tokenizer.encodeChat(messages, { addGenerationPrompt: true }));
   }
 }

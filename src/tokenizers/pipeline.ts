@@ -101,6 +101,24 @@ export class Pipeline {
     return this.#byId.get(id)?.special === true;
   }
 
+  /** The places in a text where special tokens are spelled. */
+  specialPlaces(text: string): (readonly [from: number, to: number])[] {
+    this.#special ??= new AddedTokenFinder(
+      this.addedTokens
+        .filter((token) => token.special)
+        .map((token) => ({ ...token, lstrip: false, rstrip: false, single_word: false })),
+      (token) => token.content,
+    );
+    const places: (readonly [number, number])[] = [];
+    for (let at = 0; ;) {
+      const match = this.#special.find(text, at, { parseSpecial: true });
+      if (match === null) return places;
+      places.push([match.from, match.to]);
+      at = match.to;
+    }
+  }
+  #special: AddedTokenFinder | undefined;
+
   /** The tokens of a text, with their places in it where `tracked`. */
   segment(given: string, tracked: boolean, options: SearchOptions): Segment {
     // Half a surrogate pair is no text; it is read as the replacement character, as a conversion to UTF-8 does it.
