@@ -149,7 +149,7 @@ export class Pipeline {
       },
     });
     const segment = { ids: ids.toArray(), starts: starts.toArray(), ends: ends.toArray() };
-    if (this.postProcessor.trimOffsets !== null) this.#trim(segment, this.postProcessor.trimOffsets);
+    if (this.postProcessor.trimOffsets !== null) this.#trim(segment, text, this.postProcessor.trimOffsets);
     return segment;
   }
 
@@ -231,12 +231,15 @@ export class Pipeline {
   /** Leaves white space at the ends of tokens out of their places. */
   #trim(
     { ids, starts, ends }: { ids: Int32Array; starts: Int32Array; ends: Int32Array },
+    text: string,
     { addPrefixSpace }: { addPrefixSpace: boolean },
   ): void {
     const isSpace = (character: string): boolean =>
       character === 'Ġ' || isWhitespace(character.charCodeAt(0));
     for (let at = 0; at < ids.length; at++) {
-      const token = Array.from(this.token(ids[at])!);
+      // An added token is what was found, with the white space that it took along.
+      const isAdded = this.#byId.has(ids[at]);
+      const token = Array.from(isAdded ? text.slice(starts[at], ends[at]) : this.token(ids[at])!);
       let leading = token.findIndex((character) => !isSpace(character));
       if (leading < 0) leading = token.length;
       const trailing = token.length - 1 - token.findLastIndex((character) => !isSpace(character));

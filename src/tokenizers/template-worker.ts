@@ -95,8 +95,8 @@ function start(): Thread {
 
 function wait(waiting: Thread, milliseconds: number): Answer {
   Atomics.wait(waiting.flag, 0, 0, milliseconds);
-  const received = receiveMessageOnPort(waiting.port) as { message: Answer } | undefined;
-  if (received !== undefined) return received.message;
+  const received = receiveMessageOnPort(waiting.port);
+  if (received !== undefined) return received.message as Answer;
   stop(waiting);
   throw new TokenizerError(
     `the chat template took more than ${milliseconds} ms or ${memoryLimit} MB of memory; it was stopped`,
