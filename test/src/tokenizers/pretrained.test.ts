@@ -11,7 +11,7 @@ import { ArgumentError, TokenizerError } from '../../../lib/errors.js';
 import { readTokenizerConfig } from '../../../src/tokenizers/config.js';
 import { AutoTokenizer, PretrainedTokenizer, StreamingDecoder } from '../../../src/tokenizers/index.js';
 import { partsFromJson } from '../../../src/tokenizers/sources/tokenizer-json.js';
-import { sharedData, sharedMissing } from '../../support/shared.js';
+import { isMissing, shared } from '../../support/shared.js';
 
 let folder: string;
 beforeEach(() => (folder = mkdtempSync(join(tmpdir(), 'tsgpt-tokenizer-'))));
@@ -250,10 +250,10 @@ describe('StreamingDecoder', () => {
     expect(stream(bytes(), [65, 256, 66], { skipSpecialTokens: true }).join('')).toBe('AB');
   });
 
-  it.skipIf(sharedMissing).each(['phi-3', 't5', 'bert-base-uncased', 'gpt2'])(
+  it.skipIf(isMissing()).each(['phi-3', 't5', 'bert-base-uncased', 'gpt2'])(
     'gives the text of %s',
     (name) => {
-      const tokenizer = AutoTokenizer.fromPretrained(sharedData('tokenizers', name)) as PretrainedTokenizer;
+      const tokenizer = AutoTokenizer.fromPretrained(shared('tokenizers', name)) as PretrainedTokenizer;
       const ids = tokenizer.encode('hello world, this is text: naïve 日本 😀 ok.  Two  spaces', {
         addSpecialTokens: false,
       });
@@ -279,7 +279,7 @@ describe('saving', () => {
   });
 
   it
-    .skipIf(sharedMissing)
+    .skipIf(isMissing())
     .each([
       'tokenizers/gpt2/vocab.json',
       'tokenizers/qwen2',
@@ -289,7 +289,7 @@ describe('saving', () => {
       'tokenizers/tiktoken/cl100k_base.tiktoken',
       'tokenizers/sentencepiece-fixtures/test_sentencepiece_with_bytefallback.model',
     ])('keeps the ids of %s', (path) => {
-    const tokenizer = AutoTokenizer.fromPretrained(sharedData(path)) as PretrainedTokenizer;
+    const tokenizer = AutoTokenizer.fromPretrained(shared(path)) as PretrainedTokenizer;
     tokenizer.save(folder);
     const loaded = AutoTokenizer.fromPretrained(folder) as PretrainedTokenizer;
     const text = "The naïve ﬁsh, 12345  and日本語\n\n😀 DON'T </s> end ";
@@ -301,10 +301,10 @@ describe('saving', () => {
 
 describe('long texts', () => {
   const millions = 3;
-  it.skipIf(sharedMissing).each(['gpt2', 'qwen2', 'phi-3', 't5', 'bert-base-uncased'])(
+  it.skipIf(isMissing()).each(['gpt2', 'qwen2', 'phi-3', 't5', 'bert-base-uncased'])(
     'take linear time: %s',
     (name) => {
-      const tokenizer = AutoTokenizer.fromPretrained(sharedData('tokenizers', name)) as PretrainedTokenizer;
+      const tokenizer = AutoTokenizer.fromPretrained(shared('tokenizers', name)) as PretrainedTokenizer;
       for (const unit of [' ', 'a', 'ab', '\n ', '日', '😀', '\ud800', '▁', "'"]) {
         const text = unit.repeat((millions * 1e6) / unit.length / 3);
         const started = performance.now();
