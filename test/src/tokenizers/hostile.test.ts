@@ -9,7 +9,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { FileError, TokenizerError, TsgptError } from '../../../lib/errors.js';
 import { AutoTokenizer, type PretrainedTokenizer } from '../../../src/tokenizers/index.js';
-import { sharedData, sharedMissing } from '../../support/shared.js';
+import { isMissing, shared } from '../../support/shared.js';
 
 let folder: string;
 beforeEach(() => (folder = mkdtempSync(join(tmpdir(), 'tsgpt-hostile-'))));
@@ -296,10 +296,8 @@ describe('SentencePiece .model', () => {
     ['an unknown type of model', [...piece('a'), ...field(2, [3 * 8, 9])], 'a model of type 9 is not known'],
   ])('with %s', (_, bytes, reason) => refuse('x.model', Uint8Array.from(bytes), reason));
 
-  it.skipIf(sharedMissing)('cut off anywhere', () => {
-    const whole = readFileSync(
-      sharedData('tokenizers', 'sentencepiece-fixtures', 'test_sentencepiece.model'),
-    );
+  it.skipIf(isMissing())('cut off anywhere', () => {
+    const whole = readFileSync(shared('tokenizers', 'sentencepiece-fixtures', 'test_sentencepiece.model'));
     for (let length = 0; length < whole.length; length += 2477) {
       try {
         open('x.model', whole.subarray(0, length)).encode('text');
