@@ -5,7 +5,7 @@
 
 import { ArgumentError, ConfigError } from '../../lib/index.js';
 import { checkConfig, knownKeys, type ConfigRules } from './config.js';
-import type { ConfigFile } from './pretrained.js';
+import type { ConfigFile } from './checkpoint.js';
 import { checkHeadSize, checkRopeScaling, type RopeScaling } from './rope.js';
 
 /** The keys of Hugging Face's config.json for `model_type` gpt2, and those of the switches. */

@@ -4,14 +4,23 @@
  * it back. Only the layout differs: GPT has queries, keys and values in one matrix, and matrices as [in, out].
  */
 
-import { finishReplacement } from '../../lib/formats/atomic-file.js';
-import { cat, ConfigError, noGrad, scope, split, type Tensor, transpose } from '../../lib/index.js';
+import {
+  cat,
+  ConfigError,
+  contiguous,
+  noGrad,
+  scope,
+  split,
+  type Tensor,
+  transpose,
+} from '../../lib/index.js';
 import { withoutInit } from '../nn/index.js';
 import type { GPT } from './gpt.js';
 import { type GPTConfig, headsOf, innerSize } from './gpt-config.js';
-import { Llama, llamaWeights } from './llama.js';
+import { type Llama, llamaWeights } from './llama.js';
 import { complete, type LlamaConfig, llamaFile } from './llama-config.js';
-import { type ConfigFile, readConfig, saveCheckpoint } from './pretrained.js';
+import type { Checkpoint } from './checkpoint.js';
+import { saveCheckpoint, type SaveModelOptions } from './pretrained.js';
 
 /** The key under which config.json of a Llama holds the configuration of the GPT that wrote it. */
 const ownKey = 'tsgpt_gpt';
@@ -46,21 +55,45 @@ export function llamaConfigOf(c: GPTConfig): Partial<LlamaConfig> | null {
 }
 
 /** Saves the model in Llama's layout. */
-export function saveAsLlama(folder: string, model: GPT, config: Partial<LlamaConfig>): void {
+export function saveAsLlama(
+  folder: string,
+  model: GPT,
+  config: Partial<LlamaConfig>,
+  options: SaveModelOptions,
+): void {
+  const file = { ...llamaFile(complete(config)), [ownKey]: model.config };
   noGrad(() =>
     scope(() => {
-      const llama = withoutInit(() => new Llama(config));
-      const { dtype } = model.wte.weight;
-      if (dtype === 'float16' || dtype === 'bfloat16') llama.convertWeights(dtype);
-      llama.loadStateDict(llamaState(model.stateDict(), model.config));
-      saveCheckpoint(folder, llama, { ...llamaFile(llama.config), [ownKey]: model.config }, llamaWeights);
-      for (const weight of llama.parameters()) weight.dispose();
+      const state = llamaState(model.stateDict(), model.config);
+      const { generationConfig } = model;
+      saveCheckpoint(folder, { stateDict: () => state, generationConfig }, file, llamaWeights, options);
     }),
   );
 }
 
+/** The GPT of that configuration with the weights of the Llama that it was saved as, which is used up. */
+export function fromLlama(
+  path: string,
+  config: Partial<GPTConfig>,
+  llama: Llama,
+  build: (config: Partial<GPTConfig>) => GPT,
+): GPT {
+  const model = withoutInit(llama.numParameters(), () => build(config));
+  checkSame(path, model.config, llama.config);
+  noGrad(() =>
+    scope(() => {
+      const state = gptState(llama.stateDict(), llama.layers.length);
+      model.loadStateDict(new Map([...state].map(([name, t]) => [name, contiguous(t)])), { assign: true });
+    }),
+  );
+  const taken = new Set(model.parameters());
+  for (const weight of llama.parameters()) if (!taken.has(weight)) weight.dispose();
+  model.generationConfig = llama.generationConfig;
+  return model.eval();
+}
+
 /** @throws ConfigError when the two configurations in a folder are not of the same model. */
-export function checkSame(folder: string, own: GPTConfig, llama: LlamaConfig): void {
+function checkSame(folder: string, own: GPTConfig, llama: LlamaConfig): void {
   const expected = complete(llamaConfigOf(own) ?? {});
   const differs = (Object.keys(llama) as (keyof LlamaConfig)[]).find(
     (key) => JSON.stringify(llama[key]) !== JSON.stringify(expected[key]),
@@ -72,11 +105,9 @@ export function checkSame(folder: string, own: GPTConfig, llama: LlamaConfig): v
   }
 }
 
-/** The configuration of the GPT that a folder holds in Llama's layout; null when it holds something else. */
-export function gptConfigInLlama(folder: string): Partial<GPTConfig> | null {
-  finishReplacement(folder);
-  const file: ConfigFile = readConfig(folder);
-  const own = ['llama', 'mistral'].includes(file.model_type as string) ? file[ownKey] : null;
+/** The configuration of the GPT that was saved as a Llama; null when the checkpoint is something else. */
+export function gptConfigInLlama({ config }: Checkpoint): Partial<GPTConfig> | null {
+  const own = ['llama', 'mistral'].includes(config.model_type as string) ? config[ownKey] : null;
   return typeof own === 'object' ? own : null;
 }
 
@@ -133,7 +164,7 @@ function llamaState(weights: State, c: GPTConfig): State {
 }
 
 /** And back. */
-export function gptState(weights: State, layers: number): State {
+function gptState(weights: State, layers: number): State {
   const state = new Map<string, Tensor>();
   for (const { gpt, llama, isMatrix } of sharedNames(layers)) {
     const tensor = weights.get(llama);

@@ -27,8 +27,15 @@ import {
   type Tensor,
   transpose,
 } from '../../lib/index.js';
-import { Conv1D, Dropout, Embedding, LayerNorm, Linear, Module, RMSNorm, withoutInit } from '../nn/index.js';
+import { Conv1D, Dropout, Embedding, LayerNorm, Linear, Module, RMSNorm } from '../nn/index.js';
 import { KVCache, type LayerCache } from './cache.js';
+import {
+  type Checkpoint,
+  type ConfigFile,
+  type GenerationConfig,
+  openCheckpoint,
+  tokenIds,
+} from './checkpoint.js';
 import { checkFits } from './config.js';
 import {
   complete,
@@ -43,7 +50,7 @@ import {
   presetConfig,
   savedConfig,
 } from './gpt-config.js';
-import { checkSame, gptConfigInLlama, gptState, llamaConfigOf, saveAsLlama } from './gpt-llama.js';
+import { fromLlama, gptConfigInLlama, llamaConfigOf, saveAsLlama } from './gpt-llama.js';
 import { Llama } from './llama.js';
 import {
   asScores,
@@ -53,7 +60,12 @@ import {
   placeTokens,
   visibility,
 } from './placement.js';
-import { loadCheckpoint, saveCheckpoint, type ConfigFile } from './pretrained.js';
+import {
+  loadCheckpoint,
+  type LoadModelOptions,
+  saveCheckpoint,
+  type SaveModelOptions,
+} from './pretrained.js';
 import { RotaryTables, stretchedLength } from './rope.js';
 
 const activations: Record<GPTConfig['activation_function'], (x: Tensor) => Tensor> = {
@@ -93,7 +105,7 @@ class Attention extends Module {
     const heads = (t: Tensor): Tensor => transpose(reshape(t, [B, T, t.shape[2] / D, D]), 1, 2);
     const turned = (t: Tensor): Tensor => (rotary === null ? t : rotaryEmbedding(t, ...rotary));
     const [q, k, v] = split(this.c_attn.forward(x), [C, kvHeads * D, kvHeads * D], -1).map(heads);
-    const [keys, values] = cache?.append(turned(k), v) ?? [turned(k), v]; // (B, Hkv, S, D), all positions so far
+    const [keys, values] = cache?.append(turned(k), v) ?? [turned(k), v]; // (B, Hkv, S, D), the positions that are seen
     const y = scaledDotProductAttention(turned(q), keys, values, {
       ...visibility(context, keys, this.config.sliding_window),
       dropout: this.training ? this.config.attn_pdrop : 0,
@@ -167,6 +179,8 @@ export class GPT extends Module {
   readonly ln_f: LayerNorm | RMSNorm;
   /** The output head; null when it is tied to the token embedding. */
   readonly lm_head: Linear | null;
+  /** What `generate` does where it is not told: the contents of generation_config.json. */
+  generationConfig: GenerationConfig;
   readonly #rotary: RotaryTables | null;
 
   /**
@@ -183,6 +197,7 @@ export class GPT extends Module {
     const { generator = defaultGenerator } = options;
     const init = { std: c.initializer_range, generator };
     this.config = c;
+    this.generationConfig = tokenIds({ ...c });
     this.wte = new Embedding(c.vocab_size, c.n_embd, init);
     this.wpe = c.use_rope ? null : new Embedding(c.n_positions, c.n_embd, init);
     this.drop = new Dropout(c.embd_pdrop, generator);
@@ -216,34 +231,28 @@ export class GPT extends Module {
   }
 
   /**
-   * The model in a folder of Hugging Face's layout: config.json and model.safetensors.
-   *
-   * @param options.dtype What matrices and tables are kept in, float32 by default; see {@link Module.convertWeights}.
+   * The model in a folder of Hugging Face's layout, or in a GGUF file, in evaluation mode. Its files stay mapped: see
+   * {@link LoadModelOptions.dtype}.
    */
-  static fromPretrained(folder: string, options: { dtype?: 'float32' | 'float16' | 'bfloat16' } = {}): GPT {
-    const { dtype = 'float32' } = options;
-    const config = gptConfigInLlama(folder);
+  static fromPretrained(source: string | Checkpoint, options: LoadModelOptions = {}): GPT {
+    const checkpoint = typeof source === 'string' ? openCheckpoint(source) : source;
+    const config = gptConfigInLlama(checkpoint);
     if (config !== null) {
-      const llama = Llama.fromPretrained(folder, { dtype });
-      const model = withoutInit(() => new GPT(config)).convertWeights(dtype);
-      checkSame(folder, model.config, llama.config);
-      scope(() => model.loadStateDict(gptState(llama.stateDict(), llama.layers.length)));
-      for (const weight of llama.parameters()) weight.dispose();
-      return model.eval();
+      return fromLlama(checkpoint.path, config, Llama.fromPretrained(checkpoint, options), (c) => new GPT(c));
     }
     const build = (file: ConfigFile): GPT => new GPT(configOf(file));
-    return loadCheckpoint(folder, ['gpt2', ownType], build, weights).convertWeights(dtype);
+    return loadCheckpoint(checkpoint, ['gpt2', ownType], build, weights, options);
   }
 
   /**
-   * Writes config.json and model.safetensors. Without switches they are a `gpt2`, which Hugging Face's GPT2LMHeadModel
-   * loads. Rotary positions, SwiGLU and RMSNorm together are a `llama` (with a window and no biases a `mistral`), in that
-   * layout. Other combinations have no name elsewhere: their `model_type` is `tsgpt-gpt`, which only tsgpt loads.
+   * Writes a model folder. Without switches it holds a `gpt2`, which Hugging Face's GPT2LMHeadModel loads. Rotary positions,
+   * SwiGLU and RMSNorm together are a `llama` (with a window and no biases a `mistral`), in that layout. Other combinations
+   * have no name elsewhere: their `model_type` is `tsgpt-gpt`, which only tsgpt loads.
    */
-  savePretrained(folder: string): void {
+  savePretrained(folder: string, options: SaveModelOptions = {}): void {
     const llama = llamaConfigOf(this.config);
-    if (llama !== null) saveAsLlama(folder, this, llama);
-    else saveCheckpoint(folder, this, savedConfig(this.config), weights);
+    if (llama !== null) saveAsLlama(folder, this, llama, options);
+    else saveCheckpoint(folder, this, savedConfig(this.config), weights, options);
   }
 
   /** Longest sequence the model can see. */
@@ -254,7 +263,9 @@ export class GPT extends Module {
   /** An empty cache for `batch` sequences of up to `capacity` positions. */
   newCache(batch = 1, capacity = this.contextLength): KVCache {
     const { kvHeads: heads, size: headSize } = headsOf(this.config);
-    return new KVCache({ layers: this.config.n_layer, batch, heads, capacity, headSize });
+    const { n_layer: layers, sliding_window } = this.config;
+    const windows = Array<number | null>(layers).fill(sliding_window);
+    return new KVCache({ layers, batch, heads, capacity, headSize, windows });
   }
 
   /** The output head's weight, (V, C). */

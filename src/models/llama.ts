@@ -24,6 +24,7 @@ import {
 } from '../../lib/index.js';
 import { Embedding, Linear, Module, RMSNorm } from '../nn/index.js';
 import { KVCache, type LayerCache } from './cache.js';
+import { type Checkpoint, type ConfigFile, type GenerationConfig, tokenIds } from './checkpoint.js';
 import { checkFits } from './config.js';
 import {
   attentionBiases,
@@ -39,7 +40,12 @@ import {
   windowOf,
 } from './llama-config.js';
 import { type DecoderOptions, type Placement, placeTokens, visibility } from './placement.js';
-import { type ConfigFile, loadCheckpoint, saveCheckpoint } from './pretrained.js';
+import {
+  loadCheckpoint,
+  type LoadModelOptions,
+  saveCheckpoint,
+  type SaveModelOptions,
+} from './pretrained.js';
 import { RotaryTables, stretchedLength } from './rope.js';
 
 /** What the blocks of one forward pass share. */
@@ -77,7 +83,7 @@ class Attention extends Module {
     const q = rotaryEmbedding(split(this.q_proj.forward(x), heads), ...rotary); // (B, H, T, D)
     const k = rotaryEmbedding(split(this.k_proj.forward(x), kvHeads), ...rotary); // (B, Hkv, T, D)
     const v = split(this.v_proj.forward(x), kvHeads);
-    const [keys, values] = cache?.append(k, v) ?? [k, v]; // (B, Hkv, S, D), all positions so far
+    const [keys, values] = cache?.append(k, v) ?? [k, v]; // (B, Hkv, S, D), the positions that are seen
     const y = scaledDotProductAttention(q, keys, values, {
       ...visibility(context, keys, windowOf(this.config, this.layer)),
       dropout: this.training ? this.config.attention_dropout : 0,
@@ -146,6 +152,8 @@ export class Llama extends Module {
   readonly norm: RMSNorm;
   /** The output head; null when it is tied to the token embedding. */
   readonly lm_head: Linear | null;
+  /** What `generate` does where it is not told: the contents of generation_config.json. */
+  generationConfig: GenerationConfig;
   readonly #rotary: RotaryTables;
 
   /**
@@ -162,6 +170,7 @@ export class Llama extends Module {
     const { generator = defaultGenerator } = options;
     const init = { std: c.initializer_range, generator };
     this.config = c;
+    this.generationConfig = tokenIds({ ...c });
     this.embed_tokens = new Embedding(c.vocab_size, c.hidden_size, init);
     this.layers = Array.from({ length: c.num_hidden_layers }, (_, i) => new DecoderLayer(c, i, generator));
     this.norm = new RMSNorm(c.hidden_size, c.rms_norm_eps);
@@ -191,18 +200,17 @@ export class Llama extends Module {
   }
 
   /**
-   * The model in a folder of Hugging Face's layout: config.json and model.safetensors.
-   *
-   * @param options.dtype What matrices and tables are kept in, float32 by default; see {@link Module.convertWeights}.
+   * The model in a folder of Hugging Face's layout, or in a GGUF file, in evaluation mode. Its files stay mapped: see
+   * {@link LoadModelOptions.dtype}.
    */
-  static fromPretrained(folder: string, options: { dtype?: 'float32' | 'float16' | 'bfloat16' } = {}): Llama {
+  static fromPretrained(source: string | Checkpoint, options: LoadModelOptions = {}): Llama {
     const build = (config: ConfigFile): Llama => new Llama(configOf(config));
-    return loadCheckpoint(folder, modelTypes, build, llamaWeights).convertWeights(options.dtype ?? 'float32');
+    return loadCheckpoint(source, modelTypes, build, llamaWeights, options);
   }
 
-  /** Writes config.json and model.safetensors, which Hugging Face's class for the model_type loads. */
-  savePretrained(folder: string): void {
-    saveCheckpoint(folder, this, llamaFile(this.config), llamaWeights);
+  /** Writes a model folder, which Hugging Face's class for the model_type loads. */
+  savePretrained(folder: string, options: SaveModelOptions = {}): void {
+    saveCheckpoint(folder, this, llamaFile(this.config), llamaWeights, options);
   }
 
   /** Longest sequence the model can see. */
@@ -219,6 +227,9 @@ export class Llama extends Module {
       heads: kvHeads,
       capacity,
       headSize: size,
+      windows: Array.from({ length: this.config.num_hidden_layers }, (_, layer) =>
+        windowOf(this.config, layer),
+      ),
     });
   }
 
