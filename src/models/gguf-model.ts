@@ -100,8 +100,11 @@ const architectures: Readonly<Record<string, Architecture>> = {
 };
 
 /** A metadata value in a message. */
-const shown = (value: unknown): string =>
-  value === undefined ? 'nothing' : typeof value === 'bigint' ? String(value) : JSON.stringify(value);
+function shown(value: unknown): string {
+  if (value === undefined) return 'nothing';
+  if (typeof value === 'string') return JSON.stringify(value);
+  return typeof value === 'object' ? 'a list' : String(value);
+}
 
 /** A result that lies in memory of its own, in its order. */
 const compact = (view: () => Tensor): Tensor => scope(() => contiguous(view()).keep());
