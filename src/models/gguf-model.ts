@@ -103,7 +103,8 @@ const architectures: Readonly<Record<string, Architecture>> = {
 function shown(value: unknown): string {
   if (value === undefined) return 'nothing';
   if (typeof value === 'string') return JSON.stringify(value);
-  return typeof value === 'object' ? 'a list' : String(value);
+  const plain = typeof value === 'number' || typeof value === 'bigint' || typeof value === 'boolean';
+  return plain ? String(value) : 'a list';
 }
 
 /** A result that lies in memory of its own, in its order. */
