@@ -152,7 +152,7 @@ function readVersion(reader: Reader, fail: (reason: string) => never): number {
 function alignmentOf(metadata: ReadonlyMap<string, unknown>, fail: (reason: string) => never): number {
   const alignment = metadata.get('general.alignment') ?? 32;
   if (typeof alignment !== 'number' || !(alignment >= 1) || !Number.isInteger(Math.log2(alignment))) {
-    const given = typeof alignment === 'number' ? alignment : JSON.stringify(alignment);
+    const given = typeof alignment === 'number' ? alignment : `a ${typeof alignment}`;
     return fail(`has a damaged header: general.alignment must be a power of two, got ${given}`);
   }
   return alignment;

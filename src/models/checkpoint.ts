@@ -108,7 +108,7 @@ function openWeights(folder: string): WeightFiles {
       `has no model.safetensors, only PyTorch pickles (${pickles.slice(0, 3).join(', ')}), which could run any code ` +
         'when they are loaded, so they are refused; convert them once with Python: python3 -c "import sys; ' +
         'from transformers import AutoModelForCausalLM as M; ' +
-        `M.from_pretrained(sys.argv[1]).save_pretrained(sys.argv[2])" ${folder} ${folder}-safetensors`,
+        'M.from_pretrained(sys.argv[1]).save_pretrained(sys.argv[2])" FOLDER NEW_FOLDER',
     );
   }
   throw new FileError(folder, 'has neither model.safetensors nor model.safetensors.index.json');

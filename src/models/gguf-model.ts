@@ -100,8 +100,12 @@ const architectures: Readonly<Record<string, Architecture>> = {
 };
 
 /** A metadata value in a message. */
-const shown = (value: unknown): string =>
-  value === undefined ? 'nothing' : typeof value === 'bigint' ? String(value) : JSON.stringify(value);
+function shown(value: unknown): string {
+  if (value === undefined) return 'nothing';
+  if (typeof value === 'string') return JSON.stringify(value);
+  const plain = typeof value === 'number' || typeof value === 'bigint' || typeof value === 'boolean';
+  return plain ? String(value) : 'a list';
+}
 
 /** A result that lies in memory of its own, in its order. */
 const compact = (view: () => Tensor): Tensor => scope(() => contiguous(view()).keep());

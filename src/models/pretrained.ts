@@ -109,25 +109,24 @@ export function loadCheckpoint<M extends Pretrained>(
 
 const product = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
 
-function checkModelType({ path, config }: Checkpoint, modelTypes: readonly string[]): void {
+function checkModelType({ path, format, config }: Checkpoint, modelTypes: readonly string[]): void {
   const { model_type: type } = config;
   if (modelTypes.includes(type as string)) return;
   const known = modelTypes.map((name) => `'${name}'`).join(', ');
-  const where = join(path, 'config.json');
+  const where = format === 'gguf' ? path : join(path, 'config.json');
   throw new ConfigError(`${where}: model_type is ${JSON.stringify(type)}, this class loads ${known}`);
 }
 
 /** A tensor of the files in the width that is wanted. */
 function parameter(weights: WeightFiles, name: string, dtype: (typeof dtypeNames)[number]): Tensor {
-  const t = weights.tensor(name, dtype === 'auto' ? 'float32' : dtype);
+  const { dtype: stored, shape } = weights.info(name);
+  const wanted = shape.length < 2 ? 'float32' : dtype;
+  const t = weights.tensor(name, wanted === 'auto' ? 'float32' : wanted);
   if (t.dtype === 'int32' || t.dtype === 'uint8' || t.dtype === 'bool') {
-    throw new FileError(
-      weights.path,
-      `tensor '${name}' has elements of type ${weights.info(name).dtype}, no weights`,
-    );
+    throw new FileError(weights.path, `tensor '${name}' has elements of type ${stored}, no weights`);
   }
-  if (t.rank < 2 || t.dtype === 'float64') return to(t, dtype === 'auto' || t.rank < 2 ? 'float32' : dtype);
-  return to(t, dtype === 'auto' ? t.dtype : dtype);
+  const own = t.dtype === 'float64' ? 'float32' : t.dtype;
+  return to(t, wanted === 'auto' ? own : wanted);
 }
 
 /** The module's names of the tensors in the files, with the files' own. */

@@ -39,7 +39,7 @@ const reasons: Record<string, string | null> = {
   kv_duplicate: "metadata 'general.architecture' appears twice",
   kv_truncated: 'is truncated: length of name of metadata entry 1 needs 8 bytes',
   align_0: 'general.alignment must be a power of two, got 0',
-  align_wrong_type: 'general.alignment must be a power of two, got "32"',
+  align_wrong_type: 'general.alignment must be a power of two, got a string',
   arch_missing: null,
   tensor_name_65: 'is longer than 63 bytes',
   tensor_dims_5: "tensor 't' has 5 dimensions, more than 4",
@@ -118,6 +118,8 @@ describe('damaged files', () => {
     refuses("has tensor 'a' of impossible size: F32 [2147483648, 2147483648]");
     writeGguf(path(), { 'general.alignment': { uint32: 24 } });
     refuses('general.alignment must be a power of two, got 24');
+    writeGguf(path(), { 'general.alignment': { uint64: 2n ** 60n } });
+    refuses('general.alignment must be a power of two, got a bigint');
   });
 
   it('cut anywhere are refused', () => {

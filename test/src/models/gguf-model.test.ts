@@ -383,6 +383,11 @@ describe('GGUF files that are no model that is served', () => {
       'has tokenizer.ggml.bos_token_id 16, which is no id of 16 tokens',
     ],
     [
+      'a list for a token',
+      { 'tokenizer.ggml.eos_token_id': { strings: ['a'] } },
+      'has tokenizer.ggml.eos_token_id a list, which is no id of 16 tokens',
+    ],
+    [
       'an odd head',
       {
         'attention.head_count': { uint32: 8 },
