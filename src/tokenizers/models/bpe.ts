@@ -84,7 +84,9 @@ export class BpeModel implements Model {
 
   /** The model of a `tokenizer.json`. */
   static fromJSON(fields: Fields, byteLevel: boolean): BpeModel {
-    const merges = fields.list('merges', []).map((merge, rank): Merge => {
+    // Files cut down to their added tokens have {} there.
+    const isEmpty = !Array.isArray(fields.raw('merges')) && JSON.stringify(fields.raw('merges')) === '{}';
+    const merges = (isEmpty ? [] : fields.list('merges', [])).map((merge, rank): Merge => {
       const parts = typeof merge === 'string' ? merge.split(' ') : merge;
       if (Array.isArray(parts) && parts.length === 2 && parts.every((part) => typeof part === 'string')) {
         return parts as unknown as Merge;
