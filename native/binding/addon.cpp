@@ -14,6 +14,7 @@
 #include "args.h"
 #include "kernels.h"
 #include "memory.h"
+#include "tokenizers.h"
 
 namespace {
 
@@ -75,6 +76,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(new Napi::Reference<Napi::Float64Array>(Napi::Persistent(params)));
   tsgpt::define_kernels(env, exports, params.Data());
   tsgpt::define_memory(env, exports);
+  tsgpt::define_tokenizers(env, exports);
   exports["info"] = Napi::Function::New(env, info, "info");
   exports["setThreads"] = Napi::Function::New(env, set_threads, "setThreads");
   return exports;
