@@ -34,6 +34,11 @@ export function nativeSplitOf(pattern: string): NativeSplit | undefined {
   return patterns.find(([known]) => known === pattern)?.[1];
 }
 
+/** The pattern of a split, as published files have it; undefined for an unknown one. */
+export function splitPattern(split: string): string | undefined {
+  return patterns.find(([, known]) => known === split)?.[0];
+}
+
 /** The number by which native code knows a split; `spaces` is for training only. */
 export const splitNumber = (split: NativeSplit | 'spaces'): number =>
   split === 'spaces' ? splits.length : splits.indexOf(split);
