@@ -76,6 +76,18 @@ interface NativeTokenizers {
   bpeTrainerTokens(trainer: NativeHandle<'bpeTrainer'>): string[];
   /** Two ids for each merge. */
   bpeTrainerMerges(trainer: NativeHandle<'bpeTrainer'>): Int32Array;
+
+  /**
+   * `numbers`: vocabulary size, most characters of a piece, substrings to begin with, part of the pieces that a round
+   * keeps, fittings of the probabilities in a round.
+   */
+  createUnigramTrainer(counts: NativeHandle<'words'>, numbers: Float64Array): NativeHandle<'unigramTrainer'>;
+  /** One round; false when it was the last. */
+  stepUnigramTrainer(trainer: NativeHandle<'unigramTrainer'>): boolean;
+  unigramTrainerSize(trainer: NativeHandle<'unigramTrainer'>): number;
+  /** By falling score. */
+  unigramTrainerPieces(trainer: NativeHandle<'unigramTrainer'>): string[];
+  unigramTrainerScores(trainer: NativeHandle<'unigramTrainer'>): Float64Array;
 }
 
 /** What the native half says of itself. */

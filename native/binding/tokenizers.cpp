@@ -4,6 +4,7 @@
 #include <algorithm>
 #include "../tokenizers/bpe.h"
 #include "../tokenizers/bpe_trainer.h"
+#include "../tokenizers/unigram_trainer.h"
 
 #include "call.h"
 
@@ -15,6 +16,8 @@ using namespace tokenizers;
 constexpr napi_type_tag encoder_tag{0x6f1c9d2e7a4b4c05, 0x9e2b61f08d3a5c71};
 constexpr napi_type_tag counts_tag{0x1d7e0b5c83f24a96, 0xb0c4e2975f61d83a};
 constexpr napi_type_tag bpe_trainer_tag{0x83a6f0d94c1b4e72, 0xa5d9074be62f1c38};
+
+constexpr napi_type_tag unigram_trainer_tag{0x2b9f4e7d60c8135a, 0xe6710d3ba8f5924c};
 
 static_assert(Text::padding >= BpeEncoder::padding);
 
@@ -140,20 +143,26 @@ napi_value bpe_trainer_size(napi_env env, const Call& call) {
   return number(env, static_cast<double>(call.object<BpeTrainer>(0, bpe_trainer_tag).tokens().size()));
 }
 
-// bpeTrainerTokens(trainer): the tokens in the order of their ids.
-napi_value bpe_trainer_tokens(napi_env env, const Call& call) {
-  const std::vector<std::string>& tokens = call.object<BpeTrainer>(0, bpe_trainer_tag).tokens();
+// The texts of `count` things, as a JavaScript array.
+template <class Text> napi_value string_array(napi_env env, size_t count, Text&& text_of) {
   napi_value array;
-  napi_create_array_with_length(env, tokens.size(), &array);
-  for (uint32_t id = 0; id < tokens.size(); id++) {
+  napi_create_array_with_length(env, count, &array);
+  for (size_t i = 0; i < count; i++) {
     napi_handle_scope scope;
     napi_open_handle_scope(env, &scope);
-    napi_value text;
-    napi_create_string_utf8(env, tokens[id].data(), tokens[id].size(), &text);
-    napi_set_element(env, array, id, text);
+    const std::string& text = text_of(i);
+    napi_value value;
+    napi_create_string_utf8(env, text.data(), text.size(), &value);
+    napi_set_element(env, array, static_cast<uint32_t>(i), value);
     napi_close_handle_scope(env, scope);
   }
   return array;
+}
+
+// bpeTrainerTokens(trainer): the tokens in the order of their ids.
+napi_value bpe_trainer_tokens(napi_env env, const Call& call) {
+  const auto& tokens = call.object<BpeTrainer>(0, bpe_trainer_tag).tokens();
+  return string_array(env, tokens.size(), [&](size_t i) -> const std::string& { return tokens[i]; });
 }
 
 // bpeTrainerMerges(trainer): two ids for each merge.
@@ -165,6 +174,47 @@ napi_value bpe_trainer_merges(napi_env env, const Call& call) {
     *ids++ = pair_left(merge);
     *ids++ = pair_right(merge);
   }
+  return array;
+}
+
+// createUnigramTrainer(counts, [vocabSize, maxPieceLength, seedSize, shrinkingFactor, subIterations])
+napi_value create_unigram_trainer(napi_env env, const Call& call) {
+  auto& counts = call.object<WordCounts>(0, counts_tag);
+  const double* numbers = call.numbers(1, 5);
+  UnigramTraining training;
+  training.vocab_size = static_cast<int64_t>(numbers[0]);
+  training.max_piece_length = static_cast<int64_t>(numbers[1]);
+  training.seed_size = static_cast<int64_t>(numbers[2]);
+  training.shrinking_factor = numbers[3];
+  training.sub_iterations = static_cast<int64_t>(numbers[4]);
+  return wrap(env, std::make_unique<UnigramTrainer>(counts, training), unigram_trainer_tag);
+}
+
+// stepUnigramTrainer(trainer): one round; false when it was the last.
+napi_value step_unigram_trainer(napi_env env, const Call& call) {
+  return boolean(env, call.object<UnigramTrainer>(0, unigram_trainer_tag).step());
+}
+
+// unigramTrainerSize(trainer): pieces so far.
+napi_value unigram_trainer_size(napi_env env, const Call& call) {
+  return number(env, static_cast<double>(call.object<UnigramTrainer>(0, unigram_trainer_tag).pieces().size()));
+}
+
+// unigramTrainerPieces(trainer): the pieces by falling score.
+napi_value unigram_trainer_pieces(napi_env env, const Call& call) {
+  const auto& pieces = call.object<UnigramTrainer>(0, unigram_trainer_tag).pieces();
+  return string_array(env, pieces.size(), [&](size_t i) -> const std::string& { return pieces[i].text; });
+}
+
+// unigramTrainerScores(trainer)
+napi_value unigram_trainer_scores(napi_env env, const Call& call) {
+  const auto& pieces = call.object<UnigramTrainer>(0, unigram_trainer_tag).pieces();
+  napi_value buffer, array = nullptr;
+  void* data = nullptr;
+  if (napi_create_arraybuffer(env, pieces.size() * sizeof(double), &data, &buffer) != napi_ok) throw std::bad_alloc();
+  napi_create_typedarray(env, napi_float64_array, pieces.size(), buffer, 0, &array);
+  auto* scores = static_cast<double*>(data);
+  for (const UnigramPiece& piece : pieces) *scores++ = piece.score;
   return array;
 }
 
@@ -183,6 +233,11 @@ void define_tokenizers(napi_env env, napi_value exports) {
   define(env, exports, "bpeTrainerSize", guarded<bpe_trainer_size>);
   define(env, exports, "bpeTrainerTokens", guarded<bpe_trainer_tokens>);
   define(env, exports, "bpeTrainerMerges", guarded<bpe_trainer_merges>);
+  define(env, exports, "createUnigramTrainer", guarded<create_unigram_trainer>);
+  define(env, exports, "stepUnigramTrainer", guarded<step_unigram_trainer>);
+  define(env, exports, "unigramTrainerSize", guarded<unigram_trainer_size>);
+  define(env, exports, "unigramTrainerPieces", guarded<unigram_trainer_pieces>);
+  define(env, exports, "unigramTrainerScores", guarded<unigram_trainer_scores>);
 }
 
 }  // namespace tsgpt
