@@ -2,11 +2,11 @@
 //
 //   node dist/examples/04-generate.js [model folder] [prompt]
 
-import { generate, GPT, loadTokenizer } from 'tsgpt';
+import { AutoTokenizer, generate, GPT } from 'tsgpt';
 
 const [folder = 'models/example', prompt = 'ROMEO:'] = process.argv.slice(2);
 const model = GPT.fromPretrained(folder);
-const tokenizer = loadTokenizer(folder);
+const tokenizer = AutoTokenizer.fromPretrained(folder);
 
 // A generation is an async iterable: text appears as it is made.
 const generation = generate(model, tokenizer, prompt, {

@@ -7,7 +7,7 @@ import { FileError, setThreads } from '../../lib/index.js';
 import { decodeUtf8 } from '../data/index.js';
 import { generate as generateText, type Generation } from '../generation/index.js';
 import { GPT } from '../models/index.js';
-import { loadTokenizer, type Tokenizer } from '../tokenizers/index.js';
+import { AutoTokenizer, type Tokenizer } from '../tokenizers/index.js';
 import { UsageError } from './args.js';
 import { samplingOptions, type GenerateValues } from './commands.js';
 import { formatCount } from './format.js';
@@ -23,7 +23,7 @@ export async function generate(values: GenerateValues): Promise<number> {
   }
   if (values.threads !== undefined) setThreads(values.threads);
   const model = GPT.fromPretrained(values.model).eval();
-  const tokenizer = loadTokenizer(values.tokenizer ?? values.model);
+  const tokenizer = AutoTokenizer.fromPretrained(values.tokenizer ?? values.model);
   if (tokenizer.vocabSize > model.config.vocab_size) {
     throw new FileError(
       values.tokenizer ?? values.model,

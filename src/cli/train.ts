@@ -7,7 +7,7 @@ import { manualSeed, nativeInfo, setThreads } from '../../lib/index.js';
 import { readTexts, splitTokens } from '../data/index.js';
 import { generate } from '../generation/index.js';
 import { GPT } from '../models/index.js';
-import { CharTokenizer, loadTokenizer, type Tokenizer } from '../tokenizers/index.js';
+import { AutoTokenizer, CharTokenizer, type Tokenizer } from '../tokenizers/index.js';
 import { lockRun, Trainer, type TrainingResult } from '../training/index.js';
 import { resolveFlags, type ParsedFlags } from './args.js';
 import { generateFlags, samplingOptions, type trainFlags } from './commands.js';
@@ -70,7 +70,7 @@ export async function train(flags: ParsedFlags<typeof trainFlags>): Promise<numb
 
 function chooseTokenizer(values: RunValues, text: string): Tokenizer {
   const path = values.resume ? values.model : values.tokenizer;
-  return path === undefined ? CharTokenizer.fromText(text) : loadTokenizer(path);
+  return path === undefined ? CharTokenizer.fromText(text) : AutoTokenizer.fromPretrained(path);
 }
 
 function modelConfig(values: RunValues, vocabulary: number) {
