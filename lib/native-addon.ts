@@ -39,16 +39,16 @@ export interface NativeHandle<Kind extends string> {
 
 /** Tokenizers; their meaning stands in native/tokenizers/. Wrong arguments throw errors with a text. */
 interface NativeTokenizers {
-  /** `split`: 0 gpt2, 1 cl100k, 2 qwen2. `tokens` and `merges` are joined with line breaks. */
+  /** `tokens` and `merges` are joined with line breaks. */
   createBpe(
     tokens: string,
     ids: Int32Array,
     merges: string,
-    split: number,
     ignoreMerges: boolean,
     rankByToken: boolean,
   ): NativeHandle<'bpe'>;
-  encodeBpe(encoder: NativeHandle<'bpe'>, text: string): Int32Array;
+  /** `split`: 0 gpt2, 1 cl100k, 2 qwen2. */
+  encodeBpe(encoder: NativeHandle<'bpe'>, text: string, split: number): Int32Array;
   /** Begin and end of each token in the text, in UTF-16 units. */
   bpeOffsets(encoder: NativeHandle<'bpe'>, text: string, ids: Int32Array): Int32Array;
   /** Whether each of the 256 bytes is a token. */

@@ -40,23 +40,22 @@ napi_value number(napi_env env, double value) {
 
 // ------------------------------------------------------------------ byte-level BPE
 
-// createBpe(tokens, ids, merges, split, ignoreMerges, rankByToken): see BpeEncoder.
+// createBpe(tokens, ids, merges, ignoreMerges, rankByToken): see BpeEncoder.
 napi_value create_bpe(napi_env env, const Call& call) {
   Text tokens = call.text(0), merges = call.text(2);
   size_t count = 0;
   const int32_t* ids = call.ints(1, count);
-  auto encoder = std::make_unique<BpeEncoder>(tokens.view(), ids, count, merges.view(), split_of(call.integer(3)), call.flag(4),
-                                              call.flag(5));
+  auto encoder = std::make_unique<BpeEncoder>(tokens.view(), ids, count, merges.view(), call.flag(3), call.flag(4));
   int64_t total;
   napi_adjust_external_memory(env, static_cast<int64_t>(encoder->memory()), &total);
   return wrap(env, std::move(encoder), encoder_tag);
 }
 
-// encodeBpe(encoder, text): the ids.
+// encodeBpe(encoder, text, split): the ids.
 napi_value encode_bpe(napi_env env, const Call& call) {
   auto& encoder = call.object<BpeEncoder>(0, encoder_tag);
   Text text = call.text(1);
-  std::vector<std::vector<int32_t>> chunks = encoder.encode(text.view());
+  std::vector<std::vector<int32_t>> chunks = encoder.encode(text.view(), split_of(call.integer(2)));
   size_t count = 0;
   for (const auto& chunk : chunks) count += chunk.size();
   napi_value array = nullptr;

@@ -30,9 +30,9 @@ std::string_view take_line(std::string_view& text) {
 
 // ------------------------------------------------------------------ vocabulary
 
-BpeEncoder::BpeEncoder(std::string_view tokens, const int32_t* ids, size_t count, std::string_view merges, Split split,
-                       bool ignore_merges, bool rank_by_token)
-    : splitter_(split), ignore_merges_(ignore_merges) {
+BpeEncoder::BpeEncoder(std::string_view tokens, const int32_t* ids, size_t count, std::string_view merges, bool ignore_merges,
+                       bool rank_by_token)
+    : ignore_merges_(ignore_merges) {
   add_tokens(tokens, ids, count);
   add_merges(merges, rank_by_token);
   for (int byte = 0; byte < 256; byte++) {
@@ -95,12 +95,13 @@ size_t BpeEncoder::memory() const { return tokens_.memory() + token_ids_.capacit
 
 // ------------------------------------------------------------------ texts
 
-std::vector<std::vector<int32_t>> BpeEncoder::encode(std::string_view text) const {
+std::vector<std::vector<int32_t>> BpeEncoder::encode(std::string_view text, Split split) const {
+  const Splitter splitter(split);
   auto* begin = reinterpret_cast<const uint8_t*>(text.data());
   const uint8_t* end = begin + text.size();
   std::vector<std::string_view> chunks;
   for (const uint8_t* p = begin; p < end;) {
-    const uint8_t* cut = static_cast<size_t>(end - p) <= chunk_bytes ? end : splitter_.next_cut(p + chunk_bytes, end);
+    const uint8_t* cut = static_cast<size_t>(end - p) <= chunk_bytes ? end : splitter.next_cut(p + chunk_bytes, end);
     chunks.emplace_back(reinterpret_cast<const char*>(p), static_cast<size_t>(cut - p));
     p = cut;
   }
@@ -109,7 +110,7 @@ std::vector<std::vector<int32_t>> BpeEncoder::encode(std::string_view text) cons
   auto task = [&](size_t i) {
     try {
       std::unique_ptr<WordCache> cache = take_cache();
-      encode_chunk(chunks[i], *cache, results[i]);
+      encode_chunk(splitter, chunks[i], *cache, results[i]);
       give_cache(std::move(cache));
     } catch (const std::bad_alloc&) {
       out_of_memory = true;  // an exception must not leave the pool's thread
@@ -156,10 +157,11 @@ void BpeEncoder::give_cache(std::unique_ptr<WordCache> cache) const {
   caches_.push_back(std::move(cache));
 }
 
-void BpeEncoder::encode_chunk(std::string_view text, WordCache& cache, std::vector<int32_t>& ids) const {
+void BpeEncoder::encode_chunk(const Splitter& splitter, std::string_view text, WordCache& cache,
+                              std::vector<int32_t>& ids) const {
   ids.reserve(text.size() / 3 + 16);
   auto* begin = reinterpret_cast<const uint8_t*>(text.data());
-  splitter_.each(begin, begin + text.size(), [&](const uint8_t* from, const uint8_t* to) {
+  splitter.each(begin, begin + text.size(), [&](const uint8_t* from, const uint8_t* to) {
     std::string_view word(reinterpret_cast<const char*>(from), static_cast<size_t>(to - from));
     if (word.size() > WordCache::longest) return encode_word(word, ids);
     WordCache::Entry& entry = cache.find(word);

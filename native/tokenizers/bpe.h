@@ -31,13 +31,13 @@ class BpeEncoder {
   // `tokens`: the vocabulary in the byte alphabet, one a line, with `ids`; `merges`: "left right", one a line, in the order
   // of their ranks. Tokens with other characters stay out: no text has them. `ignore_merges`: a word of the vocabulary is a
   // token at once. `rank_by_token`: merges that make the same token have the same rank. Throws std::invalid_argument.
-  BpeEncoder(std::string_view tokens, const int32_t* ids, size_t count, std::string_view merges, Split split,
-             bool ignore_merges, bool rank_by_token);
+  BpeEncoder(std::string_view tokens, const int32_t* ids, size_t count, std::string_view merges, bool ignore_merges,
+             bool rank_by_token);
   ~BpeEncoder();
   BpeEncoder(const BpeEncoder&) = delete;
 
   // Ids of valid UTF-8, chunk by chunk. The text must have `padding` readable bytes behind it.
-  std::vector<std::vector<int32_t>> encode(std::string_view text) const;
+  std::vector<std::vector<int32_t>> encode(std::string_view text, Split split) const;
   static constexpr size_t padding = 16;
 
   // False when the vocabulary lacks bytes: texts then lose them (as in Hugging Face's library, where there is no unknown
@@ -56,12 +56,11 @@ class BpeEncoder {
   int32_t find_token(std::string_view bytes) const;
   std::unique_ptr<WordCache> take_cache() const;
   void give_cache(std::unique_ptr<WordCache> cache) const;
-  void encode_chunk(std::string_view text, WordCache& cache, std::vector<int32_t>& ids) const;
+  void encode_chunk(const Splitter& splitter, std::string_view text, WordCache& cache, std::vector<int32_t>& ids) const;
   void encode_word(std::string_view word, std::vector<int32_t>& ids) const;
   size_t merge_by_scanning(int32_t* ids, size_t count) const;
   size_t merge_by_heap(int32_t* ids, size_t count) const;
 
-  Splitter splitter_;
   bool ignore_merges_;
   bool has_all_bytes_ = true;
   int32_t byte_ids_[256];

@@ -43,7 +43,10 @@ void sort_by_score(std::vector<UnigramPiece>& pieces) {
 }  // namespace
 
 UnigramTrainer::UnigramTrainer(const WordCounts& words, const UnigramTraining& training) : training_(training) {
-  for (uint32_t w = 0; w < words.size(); w++) {
+  std::vector<uint32_t> order(words.size());  // so that sums do not depend on the order of the texts
+  std::iota(order.begin(), order.end(), 0u);
+  std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return words.word(a) < words.word(b); });
+  for (uint32_t w : order) {
     words_.emplace_back(words.word(w));
     counts_.push_back(static_cast<double>(words.count(w)));
     total_count_ += counts_.back();

@@ -13,6 +13,7 @@ import {
   type FlagTable,
   type FlagValues,
 } from './args.js';
+import { tokenizerCommands } from './tokenizer-flags.js';
 
 const backend = text({
   default: 'auto',
@@ -228,13 +229,14 @@ the process at once, at the latest after the batch that is being computed. Befor
     notes: '',
     examples: ['tsgpt info', 'TSGPT_GEMM=openblas tsgpt info --json'],
   },
+  ...tokenizerCommands,
 } satisfies Record<string, CommandHelp>;
 
 export type CommandName = keyof typeof commands;
 
 /** `tsgpt --help`. */
 export function overview(version: string): string {
-  const names = Object.entries(commands).map(([name, command]) => `  ${name.padEnd(10)} ${command.summary}`);
+  const names = Object.entries(commands).map(([name, command]) => `  ${name.padEnd(16)} ${command.summary}`);
   return `tsgpt ${version}: train a GPT and generate text with it.
 
 Usage: tsgpt COMMAND [flags]

@@ -6,7 +6,7 @@
 import { ArgumentError } from '../../lib/errors.js';
 import { native } from '../../lib/native.js';
 import type { NativeHandle } from '../../lib/native-addon.js';
-import { checkWhole, type TrainingControl } from './training-texts.js';
+import { checkWhole, type TokenizerTrainingControl } from './training-texts.js';
 
 /** How pairs become tokens. */
 export interface MergeOptions {
@@ -73,7 +73,7 @@ export function learnMerges(
   counts: NativeHandle<'words'>,
   setting: Setting,
   characters: number,
-  { onProgress, signal }: TrainingControl,
+  { onProgress, signal }: TokenizerTrainingControl,
 ): { tokens: string[]; merges: string[] } {
   const trainer = native.createBpeTrainer(
     counts,

@@ -7,3 +7,12 @@ export type { SpecialTokenName, TokenizerConfig } from './config.js';
 export type { EncodeBatchOptions, EncodeOptions, Encoding, Side, TruncationStrategy } from './encoding.js';
 export { PretrainedTokenizer } from './pretrained.js';
 export type { DecodeOptions, Tokenizer, TokenizerEncodeOptions } from './tokenizer.js';
+export { trainBpe, type TrainBpeOptions } from './train-bpe.js';
+export { trainUnigram, type TrainUnigramOptions } from './train-unigram.js';
+export { trainWordPiece, type TrainWordPieceOptions } from './train-wordpiece.js';
+export type { MergeOptions } from './bpe-learning.js';
+export type {
+  TokenizerTrainingControl,
+  TokenizerTrainingProgress,
+  TokenizerTrainingSource,
+} from './training-texts.js';

@@ -6,6 +6,7 @@
 import { TokenizerError } from '../../lib/errors.js';
 import { native } from '../../lib/native.js';
 import type { NativeHandle } from '../../lib/native-addon.js';
+import { cl100kPattern, gpt2Pattern, llama3Pattern, qwen2Pattern } from './patterns.js';
 
 /** Patterns that cut text into words and are written out in native code, in the order of their numbers there. */
 const splits = ['gpt2', 'cl100k', 'qwen2'] as const;
@@ -13,20 +14,12 @@ const splits = ['gpt2', 'cl100k', 'qwen2'] as const;
 /** A splitting pattern that native code knows; `cl100k` is Llama 3's too. */
 export type NativeSplit = (typeof splits)[number];
 
-/** GPT-2's pattern: what the `ByteLevel` pre-tokenizer does with `use_regex`. */
-export const gpt2Pattern =
-  "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
-
-const modern = (numbers: string): string =>
-  "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" +
-  `${numbers}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+`;
-
-/** The ways in which published files write the patterns. */
+/** The patterns as files have them, and which split each is. */
 const patterns: readonly (readonly [pattern: string, split: NativeSplit])[] = [
   [gpt2Pattern, 'gpt2'],
-  ["'(?:[sdmt]|ll|ve|re)| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+", 'gpt2'],
-  [modern('\\p{N}{1,3}'), 'cl100k'],
-  [modern('\\p{N}'), 'qwen2'],
+  [llama3Pattern, 'cl100k'],
+  [cl100kPattern, 'cl100k'],
+  [qwen2Pattern, 'qwen2'],
 ];
 
 /** The split that a pattern is, undefined when native code does not know it. */
@@ -39,16 +32,44 @@ export function splitPattern(split: string): string | undefined {
   return patterns.find(([, known]) => known === split)?.[0];
 }
 
+/** How a pre-tokenizer cuts texts for the model, where native code can do it. */
+export interface NativeWords {
+  readonly split: NativeSplit;
+  /** A space is put before texts that do not begin with one. */
+  readonly addPrefixSpace: boolean;
+}
+
+/** The native way of a byte-level pre-tokenizer of a `tokenizer.json`; null where it is another one. */
+export function nativeWordsOf(preTokenizer: object | null): NativeWords | null {
+  const steps = stepsOf(preTokenizer);
+  const last = steps.at(-1);
+  if (last?.type !== 'ByteLevel' || steps.length > 2) return null;
+  const { add_prefix_space: addPrefixSpace = true, use_regex: useRegex = true } = last;
+  if (typeof addPrefixSpace !== 'boolean' || typeof useRegex !== 'boolean') return null;
+  if (steps.length === 1) return useRegex ? { split: 'gpt2', addPrefixSpace } : null;
+  const { type, pattern, behavior, invert = false } = steps[0];
+  const regex = ((pattern ?? {}) as { Regex?: unknown }).Regex;
+  if (type !== 'Split' || behavior !== 'Isolated' || invert !== false || typeof regex !== 'string')
+    return null;
+  const split = nativeSplitOf(regex);
+  // A space before each word, or GPT-2's pattern within the words of another, is no published way.
+  return split === undefined || useRegex || addPrefixSpace ? null : { split, addPrefixSpace };
+}
+
+function stepsOf(preTokenizer: object | null): Record<string, unknown>[] {
+  if (preTokenizer === null) return [];
+  const { type, pretokenizers } = preTokenizer as Record<string, unknown>;
+  if (type !== 'Sequence') return [preTokenizer as Record<string, unknown>];
+  return Array.isArray(pretokenizers) ? (pretokenizers as Record<string, unknown>[]) : [];
+}
+
 /** The number by which native code knows a split; `spaces` is for training only. */
 export const splitNumber = (split: NativeSplit | 'spaces'): number =>
   split === 'spaces' ? splits.length : splits.indexOf(split);
 
-/** How a {@link NativeBpe} differs from GPT-2's. */
+/** How pieces become tokens; see `BpeOptions`. */
 export interface NativeBpeOptions {
-  readonly split: NativeSplit;
-  /** A word that is in the vocabulary is a token at once, whatever the merges say (Llama 3). */
   readonly ignoreMerges?: boolean;
-  /** Merges that make the same token have the same rank (tiktoken). */
   readonly rankByToken?: boolean;
 }
 
@@ -65,12 +86,10 @@ export class NativeBpe {
     tokens: readonly string[],
     ids: Int32Array,
     merges: readonly string[],
-    { split, ignoreMerges = false, rankByToken = false }: NativeBpeOptions,
+    { ignoreMerges = false, rankByToken = false }: NativeBpeOptions = {},
   ) {
-    const lines = tokens.join('\n');
-    this.#handle = checked(() =>
-      native.createBpe(lines, ids, merges.join('\n'), splitNumber(split), ignoreMerges, rankByToken),
-    );
+    const lines = tokens.map((token) => (token.includes('\n') ? '' : token)).join('\n');
+    this.#handle = checked(() => native.createBpe(lines, ids, merges.join('\n'), ignoreMerges, rankByToken));
   }
 
   /** Whether no text loses bytes because the vocabulary lacks them. */
@@ -79,8 +98,8 @@ export class NativeBpe {
   }
 
   /** The ids of a text; half surrogate pairs in it count as U+FFFD. */
-  encode(text: string): Int32Array {
-    return checked(() => native.encodeBpe(this.#handle, text));
+  encode(text: string, split: NativeSplit): Int32Array {
+    return checked(() => native.encodeBpe(this.#handle, text, splitNumber(split)));
   }
 
   /**

@@ -8,17 +8,19 @@ import { ArgumentError, checkOptions } from '../../lib/errors.js';
 import { native } from '../../lib/native.js';
 import { checkMergeOptions, learnMerges, mergeOptionNames, type MergeOptions } from './bpe-learning.js';
 import { byteCharacters } from './bytes.js';
+import type { PretrainedTokenizer } from './pretrained.js';
+import { trainedTokenizer } from './trained.js';
 import { splitNumber, splitPattern, type NativeSplit } from './native-bpe.js';
 import {
   addedTokens,
   checkSpecialTokens,
   eachText,
-  type TrainingControl,
-  type TrainingSource,
+  type TokenizerTrainingControl,
+  type TokenizerTrainingSource,
 } from './training-texts.js';
 
 /** Options of {@link trainBpe}. */
-export interface TrainBpeOptions extends MergeOptions, TrainingControl {
+export interface TrainBpeOptions extends MergeOptions, TokenizerTrainingControl {
   /** Tokens that no text is cut into, as `<|endoftext|>`; they get the first ids. */
   readonly specialTokens?: readonly string[];
   /**
@@ -39,8 +41,20 @@ const optionNames = [
 
 const name = 'trainBpe';
 
-/** The `tokenizer.json` of BPE trained on texts; see {@link trainBpe}. */
-export async function bpeJson(source: TrainingSource, options: TrainBpeOptions = {}): Promise<object> {
+/**
+ * Trains a BPE tokenizer.
+ *
+ * @param source Strings, each a text of its own, or files, which are read piece by piece.
+ * @throws ArgumentError for options that are unknown or out of range, and for texts that are empty; FileError for files
+ * that cannot be read or are no UTF-8.
+ * @example
+ * const tokenizer = await trainBpe({ files: 'corpus/*.txt' }, { vocabSize: 8000 });
+ * tokenizer.save('tokenizer.json');
+ */
+export async function trainBpe(
+  source: TokenizerTrainingSource,
+  options: TrainBpeOptions = {},
+): Promise<PretrainedTokenizer> {
   checkOptions(name, options, optionNames);
   const { split = 'gpt2', specialTokens = [], endOfWordSuffix = '', unkToken } = options;
   check(options, split, specialTokens);
@@ -56,7 +70,7 @@ export async function bpeJson(source: TrainingSource, options: TrainBpeOptions =
     characters,
     options,
   );
-  return {
+  return trainedTokenizer({
     version: '1.0',
     truncation: null,
     padding: null,
@@ -77,7 +91,7 @@ export async function bpeJson(source: TrainingSource, options: TrainBpeOptions =
       vocab: Object.fromEntries(trained.tokens.map((token, id) => [token, id])),
       merges: trained.merges,
     },
-  };
+  });
 }
 
 function check(options: TrainBpeOptions, split: string, specialTokens: readonly string[]): void {

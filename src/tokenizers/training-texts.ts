@@ -12,11 +12,11 @@ import { streamTexts } from '../data/text.js';
  * Texts to train on: strings, each a text of its own, or files: paths, folders, glob patterns, `-` (as
  * {@link readTexts} has them).
  */
-export type TrainingSource =
+export type TokenizerTrainingSource =
   Iterable<string> | AsyncIterable<string> | { readonly files: string | readonly string[] };
 
 /** How far a training is. */
-export interface TrainingProgress {
+export interface TokenizerTrainingProgress {
   /** Reading the texts, or learning tokens from them. */
   readonly stage: 'reading' | 'learning';
   /** Characters read so far. */
@@ -26,9 +26,9 @@ export interface TrainingProgress {
 }
 
 /** What all trainings of tokenizers take. */
-export interface TrainingControl {
+export interface TokenizerTrainingControl {
   /** Called now and then. */
-  readonly onProgress?: (progress: TrainingProgress) => void;
+  readonly onProgress?: (progress: TokenizerTrainingProgress) => void;
   /** Ends the training with the signal's reason. */
   readonly signal?: AbortSignal;
 }
@@ -42,10 +42,10 @@ const pieceLength = 1 << 20;
  */
 export async function eachText(
   name: string,
-  source: TrainingSource,
+  source: TokenizerTrainingSource,
   specialTokens: readonly string[],
   use: (text: string) => void,
-  { onProgress, signal }: TrainingControl,
+  { onProgress, signal }: TokenizerTrainingControl,
 ): Promise<number> {
   const special = specialPattern(specialTokens);
   let characters = 0;

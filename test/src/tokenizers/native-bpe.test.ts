@@ -1,16 +1,23 @@
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
 
 import fc from 'fast-check';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 
 import { TokenizerError } from '../../../lib/errors.js';
 import { native } from '../../../lib/native.js';
 import { getThreads, setThreads } from '../../../lib/threads.js';
+import { AutoTokenizer, trainBpe, type PretrainedTokenizer } from '../../../src/tokenizers/index.js';
 import { NativeBpe, nativeSplitOf, type NativeSplit } from '../../../src/tokenizers/native-bpe.js';
-import { noSharedData, sharedData } from '../../support/shared-data.js';
+import { sharedMissing, sharedData } from '../../support/shared.js';
 import { repositoryRoot } from '../../support/golden.js';
+
+let folder: string;
+beforeAll(() => (folder = mkdtempSync(join(tmpdir(), 'tsgpt-bpe-'))));
+afterAll(() => rmSync(folder, { recursive: true }));
 
 const threads = getThreads();
 afterEach(() => setThreads(threads));
@@ -97,8 +104,13 @@ const words = ["'s", "'S", "'re", "'ll", "'LL", ' the', 'the', ' 12', '123', '12
   ])
   .concat(['...', ' ...', '\r\n', '😀😀', '\u0301a', 'e\u0301', '\u2028\u2028', '\u0085 ']);
 const vocabulary = toy(words);
-const make = (split: NativeSplit, more = {}): NativeBpe =>
-  new NativeBpe(vocabulary.tokens, vocabulary.ids, vocabulary.merges, { split, ...more });
+/** An encoder with its split. */
+const withSplit = (bpe: NativeBpe, split: NativeSplit) => ({
+  encode: (text: string) => bpe.encode(text, split),
+  offsets: (text: string, ids: Int32Array) => bpe.offsets(text, ids),
+});
+const make = (split: NativeSplit) =>
+  withSplit(new NativeBpe(vocabulary.tokens, vocabulary.ids, vocabulary.merges), split);
 
 describe('NativeBpe', () => {
   it.each(splits)('splits and merges as the pattern and the definition of BPE say: %s', (split) => {
@@ -160,7 +172,7 @@ describe('NativeBpe', () => {
     const tokens = [...alphabet, 'ab', 'abc'];
     const ids = Int32Array.from(tokens, (_, id) => id);
     const encode = (ignoreMerges: boolean): number[] => [
-      ...new NativeBpe(tokens, ids, ['a b'], { split: 'gpt2', ignoreMerges }).encode('abc abc'),
+      ...new NativeBpe(tokens, ids, ['a b'], { ignoreMerges }).encode('abc abc', 'gpt2'),
     ];
     expect(encode(false)).toEqual([256, 0x63, 0x20, 256, 0x63]);
     expect(encode(true)).toEqual([257, 0x20, 256, 0x63]);
@@ -171,7 +183,7 @@ describe('NativeBpe', () => {
     const ids = Int32Array.from(tokens, (_, id) => id);
     const merges = ['a a', 'a aa', 'aa aa', 'aa a'];
     const encode = (text: string, rankByToken: boolean): number[] => [
-      ...new NativeBpe(tokens, ids, merges, { split: 'gpt2', rankByToken }).encode(text),
+      ...new NativeBpe(tokens, ids, merges, { rankByToken }).encode(text, 'gpt2'),
     ];
     expect(encode('aaaaa', false)).toEqual([258, 0x61]); // aa aa a: 'aa aa' comes before 'aa a'
     expect(encode('aaaaa', true)).toEqual([256, 257]); // 'aa a' makes what 'a aa' makes: its rank
@@ -199,38 +211,41 @@ describe('NativeBpe', () => {
   });
 
   it('drops bytes that the vocabulary lacks and says that it has not all', () => {
-    const encoder = new NativeBpe(['a', 'b', 'ab'], Int32Array.of(5, 7, 9), ['a b'], { split: 'gpt2' });
+    const encoder = new NativeBpe(['a', 'b', 'ab'], Int32Array.of(5, 7, 9), ['a b']);
     expect(encoder.hasAllBytes).toBe(false);
-    expect(make('gpt2').hasAllBytes).toBe(true);
-    expect([...encoder.encode('axb')]).toEqual([9]);
+    expect(new NativeBpe(vocabulary.tokens, vocabulary.ids, []).hasAllBytes).toBe(true);
+    expect([...encoder.encode('axb', 'gpt2')]).toEqual([9]);
+    const odd = new NativeBpe(['a', 'b\nc', 'b'], Int32Array.of(5, 6, 7), []);
+    expect([...odd.encode('ab', 'gpt2')]).toEqual([5, 7]); // tokens that are no bytes are passed over
   });
 
   it('refuses wrong vocabularies', () => {
-    const options = { split: 'gpt2' } as const;
     const refuse = (call: () => unknown, message: string): void => {
       expect(call).toThrow(TokenizerError);
       expect(call).toThrow(message);
     };
     const ids = Int32Array.of(0, 1);
     refuse(
-      () => new NativeBpe(['a', 'b'], ids, ['a b'], options),
+      () => new NativeBpe(['a', 'b'], ids, ['a b']),
       "BPE: merge 0 ('a b') must be two tokens of the vocabulary that make one of it",
     );
-    refuse(() => new NativeBpe(['a', 'b'], ids, ['ab'], options), "merge 0 ('ab') must be two tokens");
-    refuse(() => new NativeBpe(['a', 'a'], ids, [], options), 'BPE: a token is twice in the vocabulary');
-    refuse(() => new NativeBpe(['a', 'b'], Int32Array.of(0, -1), [], options), 'BPE: an id is out of range');
-    refuse(() => new NativeBpe(['a'], Int32Array.of(2 ** 31 - 1), [], options), 'BPE: an id is out of range');
-    refuse(() => new NativeBpe(['a', 'b\nc'], ids, [], options), 'BPE: there are more tokens than ids');
+    refuse(() => new NativeBpe(['a', 'b'], ids, ['ab']), "merge 0 ('ab') must be two tokens");
+    refuse(() => new NativeBpe(['a', 'a'], ids, []), 'BPE: a token is twice in the vocabulary');
+    refuse(() => new NativeBpe(['a', 'b'], Int32Array.of(0, -1), []), 'BPE: an id is out of range');
+    refuse(() => new NativeBpe(['a'], Int32Array.of(2 ** 31 - 1), []), 'BPE: an id is out of range');
   });
 
   it('refuses foreign objects and types in native code', () => {
     const handle = native.createWordCounts(0);
-    expect(() => native.encodeBpe(handle as never, 'a')).toThrow('argument is not an object of this kind');
-    expect(() => native.encodeBpe({}, 'a')).toThrow('argument is not an object of this kind');
-    expect(() => native.createBpe('a', new Float32Array(1) as never, '', 0, false, false)).toThrow(
+    expect(() => native.encodeBpe(handle as never, 'a', 0)).toThrow('argument is not an object of this kind');
+    expect(() => native.encodeBpe({}, 'a', 0)).toThrow('argument is not an object of this kind');
+    expect(() => native.createBpe('a', new Float32Array(1) as never, '', false, false)).toThrow(
       'argument is not an Int32Array',
     );
-    expect(() => native.createBpe('a', Int32Array.of(0), '', 9, false, false)).toThrow('unknown split');
+    expect(() => native.createBpe('a\nb', Int32Array.of(0), '', false, false)).toThrow(
+      'there are more tokens than ids',
+    );
+    expect(() => native.createWordCounts(9)).toThrow('unknown split');
     expect(() => native.countText(handle, 5 as never)).toThrow('argument is not a string');
   });
 
@@ -253,12 +268,69 @@ describe('NativeBpe', () => {
     const code = `
       const { parentPort } = require('node:worker_threads');
       const native = require(${JSON.stringify(addon)});
-      const bpe = native.createBpe('a\\nb\\nab', Int32Array.of(0, 1, 2), 'a b', 0, false, false);
-      parentPort.postMessage([...native.encodeBpe(bpe, 'abba')]);`;
+      const bpe = native.createBpe('a\\nb\\nab', Int32Array.of(0, 1, 2), 'a b', false, false);
+      parentPort.postMessage([...native.encodeBpe(bpe, 'abba', 0)]);`;
     const ids = await new Promise((resolve, reject) => {
       new Worker(code, { eval: true }).once('message', resolve).once('error', reject);
     });
     expect(ids).toEqual([2, 1, 0]);
+  });
+});
+
+describe('PretrainedTokenizer', () => {
+  it.each(['gpt2', 'cl100k', 'qwen2'] as const)(
+    'gives the same by native code as without: %s',
+    async (split) => {
+      const trained = await trainBpe([shakespeare.slice(0, 50_000), words.join(' ')], {
+        ...{ split, vocabSize: 500, specialTokens: ['<|end|>'] },
+      });
+      const json = trained.toJSON() as { pre_tokenizer: { type: string; pretokenizers?: object[] } };
+      const steps = json.pre_tokenizer.pretokenizers ?? [json.pre_tokenizer];
+      // A step that changes nothing, and that native code does not know.
+      const nothing = {
+        type: 'Split',
+        pattern: { String: 'no such text' },
+        behavior: 'Isolated',
+        invert: false,
+      };
+      const plain = { type: 'Sequence', pretokenizers: [nothing, ...steps] };
+      const load = (preTokenizer: object): PretrainedTokenizer => {
+        const file = join(folder, `${split}.json`);
+        writeFileSync(file, JSON.stringify({ ...json, pre_tokenizer: preTokenizer }));
+        return AutoTokenizer.fromPretrained(file) as PretrainedTokenizer;
+      };
+      const tokenizers = [load(json.pre_tokenizer), load(plain)];
+      const piece = fc.oneof(
+        fc.constantFrom(...words, '<|end|>', ' the', 'e\u0301', '\ud800', '😀', 'ROMEO', '\n\n'),
+        fc.string({ unit: 'binary', maxLength: 3 }),
+      );
+      fc.assert(
+        fc.property(fc.array(piece, { maxLength: 20 }), (pieces) => {
+          const [fast, slow] = tokenizers.map((tokenizer) => tokenizer.encodePlus(pieces.join('')));
+          expect(fast).toEqual(slow);
+        }),
+        { numRuns: 200 },
+      );
+    },
+  );
+
+  it('puts a space before texts where the pre-tokenizer says so', async () => {
+    const trained = await trainBpe([' the the'], { vocabSize: 300 });
+    const json = trained.toJSON() as { pre_tokenizer: object };
+    const file = join(folder, 'prefix.json');
+    writeFileSync(
+      file,
+      JSON.stringify({ ...json, pre_tokenizer: { ...json.pre_tokenizer, add_prefix_space: true } }),
+    );
+    const tokenizer = AutoTokenizer.fromPretrained(file) as PretrainedTokenizer;
+    expect(tokenizer.encodePlus('the the')).toMatchObject({
+      tokens: ['Ġthe', 'Ġthe'],
+      offsets: [
+        [0, 3],
+        [3, 7],
+      ],
+    });
+    expect(tokenizer.tokenize(' the')).toEqual(['Ġthe']);
   });
 });
 
@@ -272,16 +344,16 @@ describe('nativeSplitOf', () => {
   });
 });
 
-describe.skipIf(noSharedData)('NativeBpe with published vocabularies', () => {
+describe.skipIf(sharedMissing)('NativeBpe with published vocabularies', () => {
   const read = (...path: string[]): string => readFileSync(sharedData(...path), 'utf8');
-  const load = (name: string, split: NativeSplit): NativeBpe => {
+  const load = (name: string, split: NativeSplit) => {
     const vocab = JSON.parse(read('tokenizers', name, 'vocab.json')) as Record<string, number>;
     const merges = read('tokenizers', name, 'merges.txt')
       .split(/\r?\n/)
       .filter((line) => line !== '' && !line.startsWith('#version'));
-    return new NativeBpe(Object.keys(vocab), Int32Array.from(Object.values(vocab)), merges, { split });
+    return withSplit(new NativeBpe(Object.keys(vocab), Int32Array.from(Object.values(vocab)), merges), split);
   };
-  const gpt2 = noSharedData ? undefined : load('gpt2', 'gpt2');
+  const gpt2 = sharedMissing ? undefined : load('gpt2', 'gpt2');
 
   it("encodes tinyshakespeare to GPT-2's ids, on one thread and on more", () => {
     for (const count of [1, 2, 4]) {

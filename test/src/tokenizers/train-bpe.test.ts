@@ -5,18 +5,18 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { ArgumentError, FileError } from '../../../lib/errors.js';
-import { bpeJson, type TrainBpeOptions } from '../../../src/tokenizers/train-bpe.js';
+import { trainBpe, type TrainBpeOptions } from '../../../src/tokenizers/train-bpe.js';
 import { findCut } from '../../../src/tokenizers/training-texts.js';
 import { readGolden, repositoryRoot } from '../../support/golden.js';
-import { noSharedData, sharedData } from '../../support/shared-data.js';
+import { sharedMissing, sharedData } from '../../support/shared.js';
 
 interface BpeFile {
   model: { vocab: Record<string, number>; merges: string[]; end_of_word_suffix: string | null };
   added_tokens: { id: number; content: string }[];
 }
 
-const train = async (...args: Parameters<typeof bpeJson>): Promise<BpeFile> =>
-  (await bpeJson(...args)) as BpeFile;
+const train = async (...args: Parameters<typeof trainBpe>): Promise<BpeFile> =>
+  (await trainBpe(...args)).toJSON() as BpeFile;
 const tokensOf = ({ model }: BpeFile): string[] =>
   Object.keys(model.vocab).sort((a, b) => model.vocab[a] - model.vocab[b]);
 
@@ -30,13 +30,15 @@ describe('trainBpe', () => {
   const recorded = readGolden<{
     characters: number;
     others: string;
-    cases: Record<string, { options: TrainBpeOptions; vocab: string[]; merges: string[] }>;
-  }>('bpe-training', 'huggingface.json');
+    cases: Record<string, { options: TrainBpeOptions; vocab: string[]; merges: string[]; ids: number[] }>;
+  }>('tokenizer-training', 'huggingface.json');
   const texts = [shakespeare.slice(0, recorded.characters), recorded.others];
 
   it.each(Object.keys(recorded.cases))("equals Hugging Face's trainer: %s", async (name) => {
-    const { options, vocab, merges } = recorded.cases[name];
-    const file = await train(texts, options);
+    const { options, vocab, merges, ids } = recorded.cases[name];
+    const tokenizer = await trainBpe(texts, options);
+    expect([...tokenizer.encode(texts[0].slice(1000, 1200) + texts[1])]).toEqual(ids);
+    const file = tokenizer.toJSON() as BpeFile;
     expect(tokensOf(file)).toEqual(vocab);
     expect(file.model.merges).toEqual(merges);
     expect(file.added_tokens.map((token) => token.content)).toEqual(options.specialTokens ?? []);
@@ -124,7 +126,7 @@ describe('findCut', () => {
   });
 });
 
-describe.skipIf(noSharedData)('trainBpe on recorded vocabularies', () => {
+describe.skipIf(sharedMissing)('trainBpe on recorded vocabularies', () => {
   const read = (...path: string[]): string =>
     readFileSync(sharedData('vectors', 'bpe-training', ...path), 'utf8');
 

@@ -6,7 +6,7 @@ The corpus is the first lines of examples/data/tinyshakespeare.txt, and some lin
 import json
 from pathlib import Path
 
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 here = Path(__file__).parent
 shakespeare = (here / "../../../examples/data/tinyshakespeare.txt").read_text()[:200_000]
@@ -35,8 +35,6 @@ def train(options):
         alphabet = pre_tokenizers.ByteLevel.alphabet() if alphabet is None else alphabet
         steps = [pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=split == "gpt2")]
         if split != "gpt2":
-            from tokenizers import Regex
-
             pattern = modern if split == "cl100k" else modern.replace("{1,3}", "")
             steps.insert(0, pre_tokenizers.Split(Regex(pattern), "isolated"))
         t.pre_tokenizer = pre_tokenizers.Sequence(steps)
@@ -62,5 +60,36 @@ def train(options):
     return dict(options=options, vocab=vocab, merges=[" ".join(m) for m in model["merges"]], ids=ids)
 
 
+def tokens_of(t):
+    return len(t.encode(shakespeare, add_special_tokens=False).ids)
+
+
+def wordpiece():
+    """Its ids, and the last of equally frequent pieces, differ from run to run."""
+    t = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    t.normalizer = normalizers.BertNormalizer()
+    t.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    trainer = trainers.WordPieceTrainer(vocab_size=1000, special_tokens=special, show_progress=False)
+    t.train_from_iterator([shakespeare, others], trainer)
+    return dict(vocab=sorted(t.get_vocab()), tokens=tokens_of(t))
+
+
+def unigram():
+    """Words are counted once each when the first substrings are chosen, other than in SentencePiece."""
+    t = Tokenizer(models.Unigram())
+    steps = [normalizers.Nmt(), normalizers.NFKC(), normalizers.Replace(Regex(" {2,}"), " ")]
+    t.normalizer = normalizers.Sequence(steps)
+    t.pre_tokenizer = pre_tokenizers.Metaspace()
+    trainer = trainers.UnigramTrainer(
+        vocab_size=1000, unk_token="<unk>", special_tokens=["<unk>"], show_progress=False
+    )
+    t.train_from_iterator([shakespeare, others], trainer)
+    scores = [score for _, score in json.loads(t.to_str())["model"]["vocab"]]
+    log_likelihood = sum(scores[i] for i in t.encode(shakespeare).ids)
+    return dict(vocab=sorted(t.get_vocab()), tokens=tokens_of(t), logLikelihood=log_likelihood)
+
+
 result = {"characters": len(shakespeare), "others": others, "cases": {name: train(o) for name, o in CASES.items()}}
+result["wordpiece"], result["unigram"] = wordpiece(), unigram()
 (here / "huggingface.json").write_text(json.dumps(result, ensure_ascii=False, separators=(",", ":")) + "\n")
