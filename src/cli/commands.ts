@@ -50,7 +50,16 @@ export const trainFlags = {
       filled: true,
       help: 'reuse this tokenizer (file or model folder) instead of making one',
     }),
-    'tokenizer-type': text({ default: 'char', choices: ['char'], help: 'tokenizer made from the text' }),
+    'tokenizer-type': text({
+      default: 'char',
+      choices: ['char', 'bpe'],
+      help: 'tokenizer made from the text: of characters, or byte-level BPE',
+    }),
+    'vocab-size': integer({
+      min: 257,
+      sought: ['vocab', 'vocabulary-size'],
+      help: 'tokens of --tokenizer-type bpe (default: 1000)',
+    }),
   }),
   ...section('Model', {
     layers: integer({ default: 2, min: 1, sought: ['n-layer', 'depth'], help: 'transformer blocks' }),

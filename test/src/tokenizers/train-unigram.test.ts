@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 
 import { ArgumentError } from '../../../lib/errors.js';
-import { trainUnigram, type TrainUnigramOptions } from '../../../src/tokenizers/index.js';
+import { trainUnigram } from '../../../src/tokenizers/index.js';
 import { readGolden, repositoryRoot } from '../../support/golden.js';
 
 const recorded = readGolden<{
@@ -78,7 +78,7 @@ describe('trainUnigram', () => {
 
   it('refuses wrong options', async () => {
     const refuse = async (options: object, message: string): Promise<void> => {
-      const attempt = trainUnigram(texts, options as TrainUnigramOptions);
+      const attempt = trainUnigram(texts, options);
       await expect(attempt).rejects.toThrow(ArgumentError);
       await expect(attempt).rejects.toThrow(message);
     };

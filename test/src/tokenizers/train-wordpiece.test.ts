@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 
 import { ArgumentError } from '../../../lib/errors.js';
-import { trainWordPiece, type TrainWordPieceOptions } from '../../../src/tokenizers/index.js';
+import { trainWordPiece } from '../../../src/tokenizers/index.js';
 import { readGolden, repositoryRoot } from '../../support/golden.js';
 
 const recorded = readGolden<{
@@ -51,7 +51,7 @@ describe('trainWordPiece', () => {
 
   it('refuses wrong options', async () => {
     const refuse = async (options: object, message: string): Promise<void> => {
-      const attempt = trainWordPiece(texts, options as TrainWordPieceOptions);
+      const attempt = trainWordPiece(texts, options);
       await expect(attempt).rejects.toThrow(ArgumentError);
       await expect(attempt).rejects.toThrow(message);
     };
