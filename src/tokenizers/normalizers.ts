@@ -4,7 +4,7 @@
  */
 
 import { TokenizerError } from '../../lib/errors.js';
-import { unitsAt, type AlignedText } from './aligned-text.js';
+import { unitsAt, type AlignedText, type Rewriter } from './aligned-text.js';
 import { byteCharacters } from './bytes.js';
 import { Fields, show } from './fields.js';
 import { readPattern } from './patterns.js';
@@ -153,10 +153,25 @@ function unicodeForm(form: 'NFC' | 'NFD' | 'NFKC' | 'NFKD'): Normalizer {
       for (const { 0: part, index } of text.matchAll(joined)) {
         const changed = part.normalize(form);
         if (changed === part) writer.copy(index, index + part.length);
+        else if (form.endsWith('D')) putDecomposed(writer, changed, part, index, form);
         else putAligned(writer, changed, text, index, index + part.length);
       }
     });
   };
+}
+
+/** Where characters are only taken apart, each part stands for the character it came from. */
+function putDecomposed(writer: Rewriter, changed: string, part: string, index: number, form: string): void {
+  const places = [];
+  let apart = '';
+  for (let at = 0; at < part.length; at += unitsAt(part, at)) {
+    const parts = part.slice(at, at + unitsAt(part, at)).normalize(form);
+    apart += parts;
+    for (const _ of parts) places.push(index + at);
+  }
+  // Marks that changed their order cannot be told apart.
+  let next = 0;
+  for (const character of changed) writer.put(character, apart === changed ? places[next++] : places[0]);
 }
 
 function strip(left: boolean, right: boolean): Normalizer {

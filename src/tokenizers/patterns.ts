@@ -50,6 +50,7 @@ const quick = new Set([
   cl100kPattern.replace("'(?i:[sdmt]|ll|ve|re)", '(?i:[sdmt]|ll|ve|re)'),
   "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]|\\s+(?!\\S)|\\s+",
   ' {2,}',
+  '\\A | \\z',
   '\\s+',
   '\\s',
   ' ',

@@ -99,7 +99,9 @@ export class PrecompiledMap {
   }
 
   #grapheme(writer: Rewriter, text: string, from: number, to: number): void {
-    const whole = to - from <= longestGrapheme ? this.#replacement(text.slice(from, to)) : null;
+    const part = text.slice(from, to);
+    const isShort = part.length <= longestGrapheme && writeUtf8(part, this.#bytes) <= longestGrapheme;
+    const whole = isShort ? this.#replacement(part) : null;
     if (whole !== null) putAligned(writer, whole, text, from, to);
     else this.#characters(writer, text, from, to);
   }
@@ -139,13 +141,10 @@ export class PrecompiledMap {
     let found = this.#known.get(text);
     if (found === undefined) {
       const length = writeUtf8(text, this.#bytes);
-      // Longer than five bytes: only a single character may be looked up.
       let offset = -1;
-      if (length <= longestGrapheme || text.length <= 2) {
-        this.#search(this.#bytes, length, (value) => {
-          if (offset < 0) offset = value;
-        });
-      }
+      this.#search(this.#bytes, length, (value) => {
+        if (offset < 0) offset = value;
+      });
       found = offset < 0 ? null : this.#at(offset);
       if (this.#known.size > 2 ** 16) this.#known.clear();
       this.#known.set(text, found);

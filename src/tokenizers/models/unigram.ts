@@ -33,11 +33,13 @@ export class UnigramModel implements Model {
    * @param tokens The vocabulary in the order of the ids.
    * @param unkId The token of unknown characters; without one they are errors.
    * @param byteFallback Whether unknown characters become tokens `<0x0A>` of their bytes.
+   * @param isFound Which tokens are looked for in a text; all where it is left out, as in a `tokenizer.json`.
    */
   constructor(
     readonly tokens: readonly ScoredToken[],
     readonly unkId: number | null,
     readonly byteFallback = false,
+    isFound: (id: number) => boolean = () => true,
   ) {
     if (unkId !== null && unkId >= tokens.length) {
       throw new TokenizerError(
@@ -46,12 +48,12 @@ export class UnigramModel implements Model {
     }
     this.#trie = new Trie(tokens.length);
     this.#scores = new Float64Array(tokens.length);
-    let least = 0;
+    let least = Infinity;
     tokens.forEach(([token, score], id) => {
       this.vocab.add(token, id);
       this.#scores[id] = score;
-      least = Math.min(least, score);
-      if (token !== '') this.#trie.set(token, id);
+      if (isFound(id)) least = Math.min(least, score);
+      if (token !== '' && isFound(id)) this.#trie.set(token, id);
     });
     this.#unknownScore = least - unknownPenalty;
     const byteIds = byteCharacters.map((_, byte) => this.vocab.id(byteToken(byte)) ?? -1);

@@ -1,10 +1,11 @@
 /** Ids, tokens and texts that other implementations recorded: every one must be met exactly. */
 
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 
 import { describe, expect, it } from 'vitest';
 
 import { AutoTokenizer, type PretrainedTokenizer } from '../../../src/tokenizers/index.js';
+import { ggufMetadata } from '../../support/gguf-metadata.js';
 import { readShared, sharedData, sharedMissing } from '../../support/shared.js';
 
 const open = (...path: string[]): PretrainedTokenizer =>
@@ -20,20 +21,21 @@ describe.skipIf(sharedMissing)("llama.cpp's ids", () => {
     ['phi-3', 'phi-3'],
     ['llama-spm', 'phi-3'],
   ])('%s with %s', (name, folder) => {
-    const tokenizer = open('tokenizers', folder);
-    const read = (end: string): string =>
-      readFileSync(sharedData('vectors', 'llama.cpp', `ggml-vocab-${name}.gguf.${end}`), 'utf8');
-    const texts = read('inp').split('\n__ggml_vocab_test__\n');
-    const lines = read('out').split('\n');
-    expect(texts.length).toBe(47);
-    texts.forEach((text, at) => {
-      const expected = lines[at].trim() === '' ? [] : lines[at].trim().split(' ').map(Number);
-      expect([...tokenizer.encode(text, { addSpecialTokens: false })], JSON.stringify(text)).toEqual(
-        expected,
-      );
-    });
+    expectLlamaCpp(open('tokenizers', folder), name);
   });
 });
+
+function expectLlamaCpp(tokenizer: PretrainedTokenizer, name: string): void {
+  const read = (end: string): string =>
+    readFileSync(sharedData('vectors', 'llama.cpp', `ggml-vocab-${name}.gguf.${end}`), 'utf8');
+  const texts = read('inp').split('\n__ggml_vocab_test__\n');
+  const lines = read('out').split('\n');
+  expect(texts.length).toBe(47);
+  texts.forEach((text, at) => {
+    const expected = lines[at].trim() === '' ? [] : lines[at].trim().split(' ').map(Number);
+    expect([...tokenizer.encode(text, { addSpecialTokens: false })], JSON.stringify(text)).toEqual(expected);
+  });
+}
 
 interface Case {
   readonly text: string;
@@ -52,6 +54,7 @@ describe.skipIf(sharedMissing)("transformers.js's ids, tokens and texts", () => 
     ['t5', 'google-t5/t5-small', 't5'],
     ['llama', 'Xenova/llama-tokenizer', 'phi-3'],
     ['qwen2', 'Xenova/Qwen1.5-0.5B-Chat', 'qwen2'],
+    ['gpt2', 'Xenova/gpt-4', 'tiktoken/cl100k_base.tiktoken'],
   ])('%s: %s', (family, model, folder) => {
     const tokenizer = open('tokenizers', folder);
     const cases = readShared<Record<string, Record<string, Case>>>(
@@ -76,5 +79,44 @@ describe.skipIf(sharedMissing)("transformers.js's ids, tokens and texts", () => 
       const clean = folder === 'gpt2' ? { cleanUpTokenizationSpaces: true } : {};
       if (decoded !== undefined) expect(tokenizer.decode(ids, clean), name).toBe(decoded);
     }
+  });
+});
+
+interface SentencePieceCases {
+  readonly vocab_size: number;
+  readonly cases: readonly {
+    readonly text: string;
+    readonly pieces: readonly string[];
+    readonly ids: readonly number[];
+    readonly decoded: string;
+  }[];
+}
+
+describe.skipIf(sharedMissing)("SentencePiece's ids and texts", () => {
+  const recorded = sharedMissing
+    ? {}
+    : readShared<Record<string, SentencePieceCases>>('vectors', 'sentencepiece', 'encode.json');
+
+  it.each(Object.keys(recorded).filter((path) => existsSync(sharedData(path))))('%s', (path) => {
+    const tokenizer = open(path);
+    const { vocab_size: size, cases } = recorded[path];
+    expect(tokenizer.vocabSize).toBe(size);
+    for (const { text, ids, decoded } of cases) {
+      // SentencePiece itself finds no control pieces in a text.
+      const encoded = [...tokenizer.encode(text, { parseSpecialTokens: false })];
+      expect(encoded, JSON.stringify(text)).toEqual(ids);
+      if (!ids.includes(tokenizer.unkId!)) expect(tokenizer.decode(ids)).toBe(decoded);
+    }
+  });
+});
+
+describe.skipIf(sharedMissing)('the vocabulary of a GGUF file', () => {
+  it.each([
+    ['gpt-2', 'gpt-2'],
+    ['bert-bge', 'bert-bge'],
+    ['phi-3', 'phi-3'],
+  ])("gives llama.cpp's ids: %s", (file, name) => {
+    const tokenizer = AutoTokenizer.fromGguf(ggufMetadata(sharedData('gguf', `ggml-vocab-${file}.gguf`)));
+    expectLlamaCpp(tokenizer, name);
   });
 });
