@@ -47,14 +47,14 @@ interface NativeTokenizers {
     ignoreMerges: boolean,
     rankByToken: boolean,
   ): NativeHandle<'bpe'>;
-  /** `split`: 0 gpt2, 1 cl100k, 2 qwen2. */
+  /** `split`: 0 gpt2, 1 llama3, 2 qwen2, 3 cl100k. */
   encodeBpe(encoder: NativeHandle<'bpe'>, text: string, split: number): Int32Array;
   /** Begin and end of each token in the text, in UTF-16 units. */
   bpeOffsets(encoder: NativeHandle<'bpe'>, text: string, ids: Int32Array): Int32Array;
   /** Whether each of the 256 bytes is a token. */
   bpeHasAllBytes(encoder: NativeHandle<'bpe'>): boolean;
 
-  /** `split` as above, or 3: the words between white space. */
+  /** `split` as above, or 4: the words between white space. */
   createWordCounts(split: number): NativeHandle<'words'>;
   countText(counts: NativeHandle<'words'>, text: string): void;
   countWord(counts: NativeHandle<'words'>, word: string, times: number): void;

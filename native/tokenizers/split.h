@@ -1,9 +1,10 @@
 // Text into words, as the regular expressions of the published byte-level tokenizers cut it, written out by hand:
 //
 //   gpt2    's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
-//   cl100k  (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|
-//           \s+(?!\S)|\s+        (Llama 3 has the same)
-//   qwen2   cl100k with \p{N} in place of \p{N}{1,3}
+//   llama3  (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|
+//           \s+(?!\S)|\s+
+//   qwen2   llama3 with \p{N} in place of \p{N}{1,3}
+//   cl100k  llama3 with white space at the end of the text in one piece (\s+$ before \s*[\r\n]), as tiktoken has it
 //   spaces  \S+ : the words between white space, which is dropped (classic BPE)
 #pragma once
 
@@ -13,8 +14,8 @@
 
 namespace tsgpt::tokenizers {
 
-enum class Split : int32_t { gpt2, cl100k, qwen2, spaces };
-constexpr int32_t split_kinds = 4;
+enum class Split : int32_t { gpt2, llama3, qwen2, cl100k, spaces };
+constexpr int32_t split_kinds = 5;
 
 class Splitter {
  public:
@@ -24,8 +25,9 @@ class Splitter {
   template <class Word> void each(const uint8_t* p, const uint8_t* end, Word&& word) const {
     switch (kind_) {
       case Split::gpt2: return run(p, end, word, [this](auto* from, auto* to) { return next_gpt2(from, to); });
-      case Split::cl100k: return run(p, end, word, [this](auto* from, auto* to) { return next_cl100k(from, to, 3); });
-      case Split::qwen2: return run(p, end, word, [this](auto* from, auto* to) { return next_cl100k(from, to, 1); });
+      case Split::llama3: return run(p, end, word, [this](auto* from, auto* to) { return next_llama3(from, to, 3, false); });
+      case Split::qwen2: return run(p, end, word, [this](auto* from, auto* to) { return next_llama3(from, to, 1, false); });
+      case Split::cl100k: return run(p, end, word, [this](auto* from, auto* to) { return next_llama3(from, to, 3, true); });
       case Split::spaces:
         for (;;) {
           p = skip(p, end, CharClass::space);
@@ -110,7 +112,7 @@ class Splitter {
     return skip(q + c.bytes, end, c.kind);
   }
 
-  const uint8_t* next_cl100k(const uint8_t* p, const uint8_t* end, int digits) const {
+  const uint8_t* next_llama3(const uint8_t* p, const uint8_t* end, int digits, bool end_in_one) const {
     if (*p == '\'') {
       if (int bytes = contraction(p + 1, end, true)) return p + 1 + bytes;
     }
@@ -132,9 +134,11 @@ class Splitter {
       return q;
     }
     const uint8_t* after_break = nullptr;  // \s*[\r\n]+ ends behind the last line break of the white space
-    for (const uint8_t* s = p; s < end && at(s).kind == CharClass::space; s += at(s).bytes) {
+    const uint8_t* s = p;
+    for (; s < end && at(s).kind == CharClass::space; s += at(s).bytes) {
       if (is_break(*s)) after_break = s + 1;
     }
+    if (end_in_one && s == end) return end;
     return after_break ? after_break : spaces(p, end);
   }
 

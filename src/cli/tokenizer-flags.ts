@@ -43,9 +43,9 @@ export const tokenizerTrainFlags = {
       help: 'comma-separated, the first ids (default: what the type usually has)',
     }),
     split: text({
-      choices: ['gpt2', 'cl100k', 'qwen2', 'spaces'],
+      choices: ['gpt2', 'llama3', 'qwen2', 'cl100k', 'spaces'],
       hint: 'NAME',
-      help: 'words of bpe: gpt2 (default), cl100k (Llama 3), qwen2, spaces',
+      help: 'words of bpe: gpt2 (default), llama3, qwen2, cl100k, spaces',
     }),
     cased: toggle({ help: 'wordpiece keeps upper case and accents' }),
   }),

@@ -9,15 +9,15 @@ import type { NativeHandle } from '../../lib/native-addon.js';
 import { cl100kPattern, gpt2Pattern, llama3Pattern, qwen2Pattern } from './patterns.js';
 
 /** Patterns that cut text into words and are written out in native code, in the order of their numbers there. */
-const splits = ['gpt2', 'cl100k', 'qwen2'] as const;
+const splits = ['gpt2', 'llama3', 'qwen2', 'cl100k'] as const;
 
-/** A splitting pattern that native code knows; `cl100k` is Llama 3's too. */
+/** A splitting pattern that native code knows. */
 export type NativeSplit = (typeof splits)[number];
 
 /** The patterns as files have them, and which split each is. */
 const patterns: readonly (readonly [pattern: string, split: NativeSplit])[] = [
   [gpt2Pattern, 'gpt2'],
-  [llama3Pattern, 'cl100k'],
+  [llama3Pattern, 'llama3'],
   [cl100kPattern, 'cl100k'],
   [qwen2Pattern, 'qwen2'],
 ];

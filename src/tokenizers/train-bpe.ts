@@ -24,8 +24,8 @@ export interface TrainBpeOptions extends MergeOptions, TokenizerTrainingControl 
   /** Tokens that no text is cut into, as `<|endoftext|>`; they get the first ids. */
   readonly specialTokens?: readonly string[];
   /**
-   * How texts are cut into words, which no token reaches across: as GPT-2 does (the default), as Llama 3 (`cl100k`), as
-   * Qwen2, or at white space, which is dropped (`spaces`). The first three work on bytes and lose nothing.
+   * How texts are cut into words, which no token reaches across: as GPT-2 does (the default), Llama 3, Qwen2 or GPT-4
+   * (`cl100k`), or at white space, which is dropped (`spaces`). All but the last work on bytes and lose nothing.
    */
   readonly split?: NativeSplit | 'spaces';
   /** With split `spaces`: ends the last token of a word, as `</w>`. */
@@ -97,7 +97,7 @@ export async function trainBpe(
 function check(options: TrainBpeOptions, split: string, specialTokens: readonly string[]): void {
   if (split !== 'spaces' && splitPattern(split) === undefined) {
     throw new ArgumentError(
-      `${name}: split must be gpt2, cl100k, qwen2 or spaces, got ${JSON.stringify(split)}`,
+      `${name}: split must be gpt2, llama3, qwen2, cl100k or spaces, got ${JSON.stringify(split)}`,
     );
   }
   for (const option of ['endOfWordSuffix', 'unkToken'] as const) {

@@ -17,7 +17,7 @@ CASES = {
     "bytes-short": dict(split="gpt2", vocabSize=700, maxTokenLength=5),
     "bytes-limited": dict(split="gpt2", vocabSize=300, limitAlphabet=40, initialAlphabet=[]),
     "bytes-all": dict(split="gpt2", vocabSize=100000, minFrequency=30),
-    "cl100k": dict(split="cl100k", vocabSize=500),
+    "llama3": dict(split="llama3", vocabSize=500),
     "qwen2": dict(split="qwen2", vocabSize=500),
     "words": dict(split="spaces", vocabSize=500, specialTokens=["<unk>"], unkToken="<unk>"),
 }
@@ -35,7 +35,7 @@ def train(options):
         alphabet = pre_tokenizers.ByteLevel.alphabet() if alphabet is None else alphabet
         steps = [pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=split == "gpt2")]
         if split != "gpt2":
-            pattern = modern if split == "cl100k" else modern.replace("{1,3}", "")
+            pattern = modern if split == "llama3" else modern.replace("{1,3}", "")
             steps.insert(0, pre_tokenizers.Split(Regex(pattern), "isolated"))
         t.pre_tokenizer = pre_tokenizers.Sequence(steps)
         if split == "qwen2":

@@ -98,7 +98,7 @@ describe('trainBpe', () => {
     await refuse({ maxTokenLength: NaN }, 'trainBpe: maxTokenLength must be a whole number of at least 1');
     await refuse({ initialAlphabet: ['ab'] }, 'initialAlphabet must be single characters, got "ab"');
     await refuse({ ties: 'first' }, "ties must be 'lower-ids' or 'greater-strings', got \"first\"");
-    await refuse({ split: 'o200k' }, 'split must be gpt2, cl100k, qwen2 or spaces, got "o200k"');
+    await refuse({ split: 'o200k' }, 'split must be gpt2, llama3, qwen2, cl100k or spaces, got "o200k"');
     await refuse({ endOfWordSuffix: '</w>' }, "endOfWordSuffix is for split 'spaces'");
     await refuse({ split: 'spaces', unkToken: '<unk>' }, 'unkToken must be one of specialTokens');
     await refuse({ specialTokens: ['a', 'a'] }, 'the special token "a" is given twice');
