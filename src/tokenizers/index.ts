@@ -2,10 +2,12 @@
 
 export type { AddedToken } from './added-tokens.js';
 export { AutoTokenizer } from './auto.js';
+export type { ChatMessage, ChatTemplateOptions } from './chat-template.js';
 export { CharTokenizer, type CharTokenizerOptions } from './char.js';
 export type { SpecialTokenName, TokenizerConfig } from './config.js';
 export type { EncodeBatchOptions, EncodeOptions, Encoding, Side, TruncationStrategy } from './encoding.js';
-export { PretrainedTokenizer } from './pretrained.js';
+export { PretrainedTokenizer, type EncodeChatOptions } from './pretrained.js';
+export { StreamingDecoder } from './streaming-decoder.js';
 export type { DecodeOptions, Tokenizer, TokenizerEncodeOptions } from './tokenizer.js';
 export { trainBpe, type TrainBpeOptions } from './train-bpe.js';
 export { trainUnigram, type TrainUnigramOptions } from './train-unigram.js';

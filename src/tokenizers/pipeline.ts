@@ -116,6 +116,24 @@ export class Pipeline {
     return this.#byId.get(id)?.special === true;
   }
 
+  /** The places in a text where special tokens are spelled. */
+  specialPlaces(text: string): (readonly [from: number, to: number])[] {
+    this.#special ??= new AddedTokenFinder(
+      this.addedTokens
+        .filter((token) => token.special)
+        .map((token) => ({ ...token, lstrip: false, rstrip: false, single_word: false })),
+      (token) => token.content,
+    );
+    const places: (readonly [number, number])[] = [];
+    for (let at = 0; ;) {
+      const match = this.#special.find(text, at, { parseSpecial: true });
+      if (match === null) return places;
+      places.push([match.from, match.to]);
+      at = match.to;
+    }
+  }
+  #special: AddedTokenFinder | undefined;
+
   /** The tokens of a text, with their places in it where `tracked`. */
   segment(given: string, tracked: boolean, options: SearchOptions): Segment {
     // Half a surrogate pair is no text; it is read as the replacement character, as a conversion to UTF-8 does it.
@@ -156,7 +174,7 @@ export class Pipeline {
       },
     });
     const segment = { ids: ids.toArray(), starts: starts.toArray(), ends: ends.toArray() };
-    if (this.postProcessor.trimOffsets !== null) this.#trim(segment, this.postProcessor.trimOffsets);
+    if (this.postProcessor.trimOffsets !== null) this.#trim(segment, text, this.postProcessor.trimOffsets);
     return segment;
   }
 
@@ -243,12 +261,15 @@ export class Pipeline {
   /** Leaves white space at the ends of tokens out of their places. */
   #trim(
     { ids, starts, ends }: { ids: Int32Array; starts: Int32Array; ends: Int32Array },
+    text: string,
     { addPrefixSpace }: { addPrefixSpace: boolean },
   ): void {
     const isSpace = (character: string): boolean =>
       character === 'Ġ' || isWhitespace(character.charCodeAt(0));
     for (let at = 0; at < ids.length; at++) {
-      const token = Array.from(this.token(ids[at])!);
+      // An added token is what was found, with the white space that it took along.
+      const isAdded = this.#byId.has(ids[at]);
+      const token = Array.from(isAdded ? text.slice(starts[at], ends[at]) : this.token(ids[at])!);
       let leading = token.findIndex((character) => !isSpace(character));
       if (leading < 0) leading = token.length;
       const trailing = token.length - 1 - token.findLastIndex((character) => !isSpace(character));

@@ -15,6 +15,7 @@ import {
   type SpecialTokenName,
   type TokenizerConfig,
 } from './config.js';
+import { renderChat, type ChatMessage, type ChatTemplateOptions, type MarkedText } from './chat-template.js';
 import { cleanUp } from './decoders.js';
 import {
   batchOptionNames,
@@ -38,6 +39,12 @@ import { WordPieceModel } from './models/wordpiece.js';
 import { Pipeline, type PipelineParts } from './pipeline.js';
 import { plainPostProcessor } from './post-processors.js';
 import type { DecodeOptions, Tokenizer } from './tokenizer.js';
+
+/** Options of {@link PretrainedTokenizer.encodeChat}. */
+export interface EncodeChatOptions extends ChatTemplateOptions {
+  /** Whether special tokens that the messages spell are read as such. Default false. */
+  readonly parseSpecialTokens?: boolean;
+}
 
 export class PretrainedTokenizer implements Tokenizer {
   readonly type: 'bpe' | 'wordpiece' | 'unigram' | 'wordlevel';
@@ -192,6 +199,40 @@ export class PretrainedTokenizer implements Tokenizer {
     return (options.cleanUpTokenizationSpaces ?? this.config.cleanUpTokenizationSpaces)
       ? cleanUp(text)
       : text;
+  }
+
+  /**
+   * The text that the model's chat template makes of a conversation. It runs in a thread of its own, for a second and in
+   * 64 MB at most.
+   *
+   * @throws ArgumentError where there is no template, or the messages are none.
+   * @throws TokenizerError when the template fails or goes beyond a limit.
+   * @example
+   * tokenizer.applyChatTemplate([{ role: 'user', content: 'Hello' }], { addGenerationPrompt: true });
+   */
+  applyChatTemplate(messages: readonly ChatMessage[], options: ChatTemplateOptions = {}): string {
+    return this.#renderChat(messages, options).text;
+  }
+
+  /**
+   * The ids of a conversation, as a chat model takes them. What the messages hold is text: a special token that is
+   * spelled in it does not become that token, so that nobody ends their turn or takes another role.
+   *
+   * @param options `parseSpecialTokens: true` reads special tokens in the messages too, as Hugging Face's libraries do.
+   */
+  encodeChat(messages: readonly ChatMessage[], options: EncodeChatOptions = {}): Int32Array {
+    const { parseSpecialTokens = false, ...template } = options;
+    const { text, literal } = this.#renderChat(messages, template);
+    return this.#pipeline.segment(text, false, {
+      parseSpecial: true,
+      ...(parseSpecialTokens || literal.length === 0 ? {} : { literal }),
+    }).ids;
+  }
+
+  #renderChat(messages: readonly ChatMessage[], options: ChatTemplateOptions): MarkedText {
+    return renderChat(this.config, this.specialTokens, messages, options, (text) =>
+      this.#pipeline.specialPlaces(text),
+    );
   }
 
   /** The tokenizer in Hugging Face's `tokenizer.json` form. */

@@ -57,8 +57,11 @@ export class BpeModel implements Model {
   #ownMerger: Merger | undefined;
   readonly #cache = new WordCache();
   readonly #unkId: number;
-  /** Ids of the 256 single bytes: of the byte alphabet, or of byte fallback; -1 where there is none. */
+  /** Ids of the 256 characters of the byte alphabet, and of the tokens `<0x00>` to `<0xFF>`; -1 where there is none. */
   readonly #byteIds: Int32Array;
+  readonly #fallbackIds: Int32Array;
+  /** Places of a word's characters that are in no token, and how many units they have. */
+  #dropped: [at: number, units: number][] = [];
   /** Whether a word can be cut before each ▁ that follows something else, as no token reaches across. */
   readonly #cutsAtSpaces: boolean;
   #bytes = new Uint8Array(256);
@@ -77,8 +80,8 @@ export class BpeModel implements Model {
     this.byteLevel = this.options.byteLevel;
     const { unkToken } = this.options;
     this.#unkId = unkToken === null ? -1 : (vocab.id(unkToken) ?? -1);
-    const names = this.byteLevel ? byteCharacters : byteCharacters.map((_, byte) => byteToken(byte));
-    this.#byteIds = Int32Array.from(names, (name) => vocab.id(name) ?? -1);
+    this.#byteIds = Int32Array.from(byteCharacters, (name) => vocab.id(name) ?? -1);
+    this.#fallbackIds = Int32Array.from(byteCharacters, (_, byte) => vocab.id(byteToken(byte)) ?? -1);
     this.#cutsAtSpaces = !this.byteLevel && cutsAtSpaces(vocab, this.options);
     this.native = this.#makeNative();
     if (this.native === null) void this.#merger; // checks the merges, as native code does
@@ -180,8 +183,8 @@ export class BpeModel implements Model {
 
   segment(piece: string): Segments {
     this.#merge(piece);
-    const { ids, lengths, count } = this.#merger;
-    return this.byteLevel ? spansOfBytes(piece, ids, lengths, count) : spansOfUnits(ids, lengths, count);
+    const spans = this.#spans();
+    return this.byteLevel ? inUnits(spans, piece) : spans;
   }
 
   /** Leaves the tokens of a word in the merger; their lengths are in bytes for byte level, else in UTF-16 units. */
@@ -200,6 +203,28 @@ export class BpeModel implements Model {
     merger.merge();
   }
 
+  /** Where the tokens in the merger are in their word, in the unit of their lengths. */
+  #spans(): Segments {
+    const { ids, lengths, count } = this.#merger;
+    const [starts, ends] = [new Array<number>(count), new Array<number>(count)];
+    let [at, next] = [0, 0];
+    for (let token = 0; token < count; token++) {
+      if (lengths[token] === 0) {
+        // A later byte of the character before it.
+        starts[token] = starts[token - 1];
+        ends[token] = ends[token - 1];
+        continue;
+      }
+      while (next < this.#dropped.length && this.#dropped[next][0] === at) at += this.#dropped[next++][1];
+      starts[token] = at;
+      at += lengths[token];
+      // What was dropped inside the token makes it longer.
+      while (next < this.#dropped.length && this.#dropped[next][0] < at) at += this.#dropped[next++][1];
+      ends[token] = at;
+    }
+    return { ids: Array.from(ids.subarray(0, count)), starts, ends };
+  }
+
   #byteCount = 0;
 
   #beginWithBytes(word: string): void {
@@ -207,7 +232,8 @@ export class BpeModel implements Model {
     const bytes = this.#bytes;
     const count = writeUtf8(word, bytes);
     this.#byteCount = count;
-    this.#merger.begin(count);
+    // Byte fallback may make two tokens of a byte's character.
+    this.#merger.begin(this.#isPlainByteLevel ? count : count * 2);
     if (this.#isPlainByteLevel) {
       for (let at = 0; at < count; at++) this.#merger.add(this.#byteIds[bytes[at]], 1);
     } else {
@@ -239,6 +265,7 @@ export class BpeModel implements Model {
     const { fuseUnk, byteFallback, unkToken } = this.options;
     const [prefix, suffix] = [this.#affix('prefix'), this.#affix('suffix')];
     let unknown = 0;
+    this.#dropped = [];
     for (let at = 0; at < word.length;) {
       const units = unitsAt(word, at);
       const character = word.slice(at, at + units);
@@ -248,7 +275,10 @@ export class BpeModel implements Model {
       at += units;
       const id = this.vocab.id(symbol);
       if (id === undefined && byteFallback && this.#addBytes(symbol, units)) continue;
-      if (id === undefined && unkToken === null) continue;
+      if (id === undefined && unkToken === null) {
+        this.#dropped.push([at - units, units]);
+        continue;
+      }
       if (unknown > 0 && (id !== undefined || !fuseUnk)) {
         merger.add(this.#unknownId(), unknown);
         unknown = 0;
@@ -262,8 +292,8 @@ export class BpeModel implements Model {
   /** A symbol as its bytes' tokens, the first of which covers it; false if the vocabulary lacks one. */
   #addBytes(symbol: string, units: number): boolean {
     const bytes = new TextEncoder().encode(symbol);
-    if (bytes.some((byte) => this.#byteIds[byte] < 0)) return false;
-    bytes.forEach((byte, at) => this.#merger.add(this.#byteIds[byte], at === 0 ? units : 0));
+    if (bytes.some((byte) => this.#fallbackIds[byte] < 0)) return false;
+    bytes.forEach((byte, at) => this.#merger.add(this.#fallbackIds[byte], at === 0 ? units : 0));
     return true;
   }
 
@@ -343,43 +373,16 @@ function wordEnd(text: string, from: number): number {
   return end < 0 ? text.length : end;
 }
 
-function spansOfUnits(ids: Int32Array, lengths: Int32Array, count: number): Segments {
-  const [starts, ends] = [new Array<number>(count), new Array<number>(count)];
-  for (let token = 0, at = 0; token < count; token++) {
-    if (lengths[token] > 0) {
-      starts[token] = at;
-      at += lengths[token];
-      ends[token] = at;
-    } else {
-      // A later byte of the character before it.
-      starts[token] = starts[token - 1];
-      ends[token] = ends[token - 1];
+/** Places that are counted in bytes in UTF-16 units. A token of a part of a character stands for the whole character. */
+function inUnits({ ids, starts, ends }: Segments, piece: string): Segments {
+  const [first, after]: [number[], number[]] = [[], []];
+  for (let at = 0; at < piece.length;) {
+    const next = at + unitsAt(piece, at);
+    for (let bytes = utf8Length(piece.codePointAt(at)!); bytes > 0; bytes--) {
+      first.push(at);
+      after.push(next);
     }
+    at = next;
   }
-  return { ids: Array.from(ids.subarray(0, count)), starts, ends };
-}
-
-/** A token that covers a part of a character's bytes stands for the whole character. */
-function spansOfBytes(piece: string, ids: Int32Array, lengths: Int32Array, count: number): Segments {
-  const [starts, ends] = [new Array<number>(count), new Array<number>(count)];
-  let byte = 0;
-  let unit = 0;
-  let unitByte = 0;
-  for (let token = 0; token < count; token++) {
-    const advance = (to: number): void => {
-      for (;;) {
-        const code = unit < piece.length ? piece.codePointAt(unit)! : 0;
-        const next = unitByte + utf8Length(code);
-        if (unit >= piece.length || next > to) break;
-        unitByte = next;
-        unit += code > 0xffff ? 2 : 1;
-      }
-    };
-    advance(byte);
-    starts[token] = unit;
-    byte += lengths[token];
-    advance(byte);
-    ends[token] = unit + (unitByte < byte ? unitsAt(piece, unit) : 0);
-  }
-  return { ids: Array.from(ids.subarray(0, count)), starts, ends };
+  return { ids, starts: starts.map((byte) => first[byte]), ends: ends.map((byte) => after[byte - 1]) };
 }

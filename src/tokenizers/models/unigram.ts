@@ -28,6 +28,8 @@ export class UnigramModel implements Model {
   readonly #unknownScore: number;
   /** Ids of the tokens `<0x00>` to `<0xFF>`, or null where one is missing or byte fallback is off. */
   readonly #byteIds: Int32Array | null;
+  /** Whether the unknown token is found by its spelling; it is then not taken for its bytes. */
+  readonly #findsUnknown: boolean;
 
   /**
    * @param tokens The vocabulary in the order of the ids.
@@ -56,6 +58,7 @@ export class UnigramModel implements Model {
       if (token !== '' && isFound(id)) this.#trie.set(token, id);
     });
     this.#unknownScore = least - unknownPenalty;
+    this.#findsUnknown = unkId !== null && isFound(unkId);
     const byteIds = byteCharacters.map((_, byte) => this.vocab.id(byteToken(byte)) ?? -1);
     this.#byteIds = byteFallback && !byteIds.includes(-1) ? Int32Array.from(byteIds) : null;
   }
@@ -78,25 +81,30 @@ export class UnigramModel implements Model {
 
   encode(piece: string, ids: IdBuffer): void {
     this.#segment(piece, (id, from, to) => {
-      if (this.#byteIds === null || id !== this.unkId) ids.push(id);
-      else for (const byte of new TextEncoder().encode(piece.slice(from, to))) ids.push(this.#byteIds[byte]);
+      const bytes = id === this.unkId ? this.#bytesOf(piece.slice(from, to)) : null;
+      if (bytes === null) ids.push(id);
+      else for (const byte of bytes) ids.push(byte);
     });
   }
 
   segment(piece: string): Segments {
     const segments = { ids: [] as number[], starts: [] as number[], ends: [] as number[] };
     this.#segment(piece, (id, from, to) => {
-      const bytes = this.#byteIds !== null && id === this.unkId;
-      const ids = bytes
-        ? Array.from(new TextEncoder().encode(piece.slice(from, to)), (byte) => this.#byteIds![byte])
-        : [id];
-      for (const each of ids) {
+      const bytes = id === this.unkId ? this.#bytesOf(piece.slice(from, to)) : null;
+      for (const each of bytes ?? [id]) {
         segments.ids.push(each);
         segments.starts.push(from);
         segments.ends.push(to);
       }
     });
     return segments;
+  }
+
+  /** The ids of the bytes of an unknown part, or null where it becomes the unknown token. */
+  #bytesOf(unknown: string): number[] | null {
+    const byteIds = this.#byteIds;
+    if (byteIds === null || (this.#findsUnknown && this.vocab.id(unknown) === this.unkId)) return null;
+    return Array.from(new TextEncoder().encode(unknown), (byte) => byteIds[byte]);
   }
 
   /** Calls `token` for the tokens of a piece in order, neighbouring unknowns as one. */
