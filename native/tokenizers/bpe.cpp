@@ -49,6 +49,8 @@ void BpeEncoder::add_tokens(std::string_view tokens, const int32_t* ids, size_t 
   int32_t last = *std::max_element(ids, ids + count), first = *std::min_element(ids, ids + count);
   if (first < 0 || last > most_ids) throw std::invalid_argument("an id is out of range");
   token_bytes_.assign(static_cast<size_t>(last) + 1, 0);
+  tokens_.reserve(count);
+  token_ids_.reserve(count);
   std::string bytes;
   for (size_t i = 0; i < count; i++) {
     bytes.clear();
@@ -66,17 +68,22 @@ int32_t BpeEncoder::find_token(std::string_view bytes) const {
 }
 
 void BpeEncoder::add_merges(std::string_view merges, bool rank_by_token) {
+  merges_.reserve(static_cast<size_t>(std::count(merges.begin(), merges.end(), '\n')) + 1);
   std::vector<uint32_t> ranks(rank_by_token ? token_bytes_.size() : 0, UINT32_MAX);  // of what merges make
+  std::string bytes;
   for (uint32_t line = 0; !merges.empty(); line++) {
     std::string_view text = take_line(merges);
     size_t space = text.find(' ');
-    std::string left, right;
     int32_t ids[3] = {-1, -1, -1};
-    if (space != std::string_view::npos && ByteAlphabet::get().decode(text.substr(0, space), left) &&
-        ByteAlphabet::get().decode(text.substr(space + 1), right)) {
-      ids[0] = find_token(left);
-      ids[1] = find_token(right);
-      ids[2] = find_token(left + right);
+    bytes.clear();
+    if (space != std::string_view::npos && ByteAlphabet::get().decode(text.substr(0, space), bytes)) {
+      size_t left = bytes.size();
+      if (ByteAlphabet::get().decode(text.substr(space + 1), bytes)) {
+        std::string_view both = bytes;
+        ids[0] = find_token(both.substr(0, left));
+        ids[1] = find_token(both.substr(left));
+        ids[2] = find_token(both);
+      }
     }
     if (ids[0] < 0 || ids[1] < 0 || ids[2] < 0) {
       throw std::invalid_argument("merge " + std::to_string(line) + " ('" + std::string(text) +

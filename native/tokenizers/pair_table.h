@@ -34,6 +34,15 @@ template <class Value> class PairTable {
     return entries_[i].value;
   }
 
+  // Makes room for so many pairs, when there are none yet.
+  void reserve(size_t pairs) {
+    int bits = 10;
+    while ((size_t{1} << bits) < 2 * pairs) bits++;
+    entries_.assign(size_t{1} << bits, Entry{});
+    mask_ = entries_.size() - 1;
+    shift_ = 64 - bits;
+  }
+
   size_t memory() const { return entries_.capacity() * sizeof(Entry); }
 
  private:

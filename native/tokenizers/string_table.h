@@ -33,6 +33,14 @@ class StringTable {
     return std::string_view(block_).substr(ends_[index], ends_[index + 1] - ends_[index]);
   }
 
+  // Makes room for so many strings, when there are none yet.
+  void reserve(size_t strings) {
+    size_t slots = 1024;
+    while (slots < 2 * strings) slots *= 2;
+    slots_.assign(slots, Slot{});
+    ends_.reserve(strings + 1);
+  }
+
   // The number of the string, `none` when it is not there.
   uint32_t find(std::string_view text) const { return slots_[find_slot(text, hash_bytes(text.data(), text.size()))].index; }
 

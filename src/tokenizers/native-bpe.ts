@@ -88,7 +88,9 @@ export class NativeBpe {
     merges: readonly string[],
     { ignoreMerges = false, rankByToken = false }: NativeBpeOptions = {},
   ) {
-    const lines = tokens.map((token) => (token.includes('\n') ? '' : token)).join('\n');
+    const lines = tokens.some((token) => token.includes('\n'))
+      ? tokens.map((token) => (token.includes('\n') ? '' : token)).join('\n')
+      : tokens.join('\n');
     this.#handle = checked(() => native.createBpe(lines, ids, merges.join('\n'), ignoreMerges, rankByToken));
   }
 

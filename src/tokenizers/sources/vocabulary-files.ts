@@ -20,7 +20,7 @@ export function partsFromVocabAndMerges(
   config: TokenizerConfig,
 ): PipelineParts {
   const vocabulary = new Vocabulary();
-  for (const [token, id] of Fields.of('vocab', vocab).entries()) vocabulary.add(token, id);
+  Fields.of('vocab', vocab).each((token, id) => vocabulary.add(token, id));
   const isQwen = String(config.json.tokenizer_class).startsWith('Qwen2');
   const { eos, unk } = config.specialTokens;
   // Hugging Face's GPT-2 has one special token, whether the files name it or not.
