@@ -5,7 +5,7 @@
  * Only text without any such place, one endless word, is gathered until it ends.
  */
 
-import { ArgumentError } from '../../lib/errors.js';
+import { ArgumentError, TokenizerError } from '../../lib/errors.js';
 import { streamTexts } from '../data/text.js';
 
 /**
@@ -35,6 +35,8 @@ export interface TokenizerTrainingControl {
 
 /** Units of UTF-16 that are handed on at once. */
 const pieceLength = 1 << 20;
+/** Text without a place to cut is damage, or a device that never ends. */
+const longestWord = 1 << 26;
 
 /**
  * Reads a source and hands on its texts without special tokens.
@@ -56,7 +58,7 @@ export async function eachText(
     onProgress?.({ stage: 'reading', characters, tokens: 0 });
   };
   if (typeof source === 'object' && 'files' in source) {
-    await eachPiece(source.files, specialTokens, take);
+    await eachPiece(name, source.files, specialTokens, take);
   } else {
     if (typeof source !== 'object' || !isIterable(source)) {
       throw new ArgumentError(
@@ -78,6 +80,7 @@ export async function eachText(
 const isIterable = (value: object): boolean => Symbol.iterator in value || Symbol.asyncIterator in value;
 
 async function eachPiece(
+  name: string,
   files: string | readonly string[],
   specialTokens: readonly string[],
   take: (text: string) => void,
@@ -90,6 +93,11 @@ async function eachPiece(
     const cut = ends ? rest.length : findCut(rest, specialTokens, searched);
     if (cut > 0) take(rest.slice(0, cut));
     rest = rest.slice(cut);
+    if (rest.length > longestWord) {
+      throw new TokenizerError(
+        `${name}: ${longestWord} characters of a file have no end of a word among them; is it text?`,
+      );
+    }
     searched = cut === 0 ? rest.length - longestOf(specialTokens) : 0;
   }
 }

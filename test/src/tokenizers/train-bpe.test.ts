@@ -4,7 +4,7 @@ import { join } from 'node:path';
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
-import { ArgumentError, FileError } from '../../../lib/errors.js';
+import { ArgumentError, FileError, TokenizerError } from '../../../lib/errors.js';
 import { trainBpe, type TrainBpeOptions } from '../../../src/tokenizers/train-bpe.js';
 import { findCut } from '../../../src/tokenizers/training-texts.js';
 import { readGolden, repositoryRoot } from '../../support/golden.js';
@@ -58,6 +58,14 @@ describe('trainBpe', () => {
       tokensOf(expected).some((token) => token.includes('|') && token.length > 1 && token !== special),
     ).toBe(false);
   });
+
+  it('refuses files without words', async () => {
+    const file = join(folder, 'endless.txt');
+    writeFileSync(file, 'a'.repeat(2 ** 26 + 2 ** 20));
+    const attempt = train({ files: file }, { vocabSize: 300 });
+    await expect(attempt).rejects.toThrow(TokenizerError);
+    await expect(attempt).rejects.toThrow('67108864 characters of a file have no end of a word among them');
+  }, 60_000);
 
   it('takes texts as they come', async () => {
     const options = { vocabSize: 300, initialAlphabet: [] };
