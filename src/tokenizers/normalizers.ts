@@ -84,7 +84,7 @@ function readBert(fields: Fields): Normalizer {
   const steps: Normalizer[] = [];
   if (fields.boolean('clean_text', true)) {
     steps.push(
-      replaceCharacters(/[\0\ufffd]|[^\P{C}\t\n\r\p{Cs}]/gu, () => ''),
+      replaceCharacters(/[\0\ufffd\p{Cf}\p{Co}]|[^\P{Cc}\t\n\r]/gu, () => ''),
       replaceCharacters(/[^\P{White_Space} ]/gu, () => ' '),
     );
   }

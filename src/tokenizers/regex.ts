@@ -5,10 +5,12 @@
  */
 
 import { TokenizerError } from '../../lib/errors.js';
-import { wordClass } from './unicode.js';
 
 /** Case variants beyond a letter's own upper and lower case: sets of letters that fold to one. */
 const folded: Readonly<Record<string, string>> = { s: 'ſ', k: '\u212a' };
+
+/** Oniguruma's words: the numbers among Latin-1's signs too. */
+const wordClass = '\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\xb2\\xb3\\xb9\\xbc-\\xbe';
 
 /** Sets as the content of a JavaScript character class. */
 const sets: Readonly<Record<string, string>> = {
@@ -19,8 +21,8 @@ const sets: Readonly<Record<string, string>> = {
 };
 
 const posixSets: Readonly<Record<string, string>> = {
-  alnum: '\\p{Alphabetic}\\p{M}\\p{Nd}',
-  alpha: '\\p{Alphabetic}\\p{M}',
+  alnum: '\\p{Alphabetic}\\p{Nd}',
+  alpha: '\\p{Alphabetic}',
   ascii: '\\x00-\\x7f',
   blank: '\\p{Zs}\\t',
   cntrl: '\\p{Cc}',

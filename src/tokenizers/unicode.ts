@@ -41,7 +41,7 @@ export const isWord = (character: string): boolean => wordCharacter.test(charact
 /** ASCII characters that print and are no letters or digits, and Unicode's punctuation. */
 export const punctuationClass = '!-\\/:-@\\[-`\\{-~\\p{P}';
 
-/** Ideographs, which BERT takes for words of their own. */
+/** Ideographs, which BERT takes for words of their own; the ranges are those of Hugging Face's library. */
 export const ideographClass =
   '\\u4e00-\\u9fff\\u3400-\\u4dbf\\u{20000}-\\u{2a6df}\\u{2a700}-\\u{2b73f}\\u{2b740}-\\u{2b81f}' +
-  '\\u{2b820}-\\u{2ceaf}\\uf900-\\ufaff\\u{2f800}-\\u{2fa1f}';
+  '\\u{2b920}-\\u{2ceaf}\\uf900-\\ufaff\\u{2f800}-\\u{2fa1f}';
