@@ -106,7 +106,7 @@ Hugging Face's tokenizers library loads what is written.`,
     notes: 'The ids go to standard output, with spaces between them.',
     examples: [
       'tsgpt tokenizer encode --tokenizer tokenizer --text "Hello world"',
-      'tsgpt tokenizer encode --tokenizer gpt2 --data shakespeare.txt --json > ids.json',
+      'tsgpt tokenizer encode --tokenizer gpt2 --data shakespeare.txt --json',
     ],
   },
   'tokenizer decode': {
