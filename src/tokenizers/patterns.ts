@@ -100,30 +100,40 @@ export function quickPattern(expression: RegExp): Pattern {
   const search = new RegExp(expression.source, 'gu');
   // Where a match begins at once there is no need for an object that says where.
   const here = new RegExp(expression.source, 'yu');
-  return {
-    literal: null,
-    matches(text, found) {
-      for (let at = 0; at < text.length;) {
-        here.lastIndex = at;
-        if (here.test(text) && here.lastIndex > at) {
-          const to = here.lastIndex;
-          found(at, to);
-          at = to;
-          continue;
-        }
-        search.lastIndex = at;
-        let match = search.exec(text);
-        while (match !== null && match[0] === '') {
-          search.lastIndex = match.index + 1;
-          match = search.exec(text);
-        }
-        if (match === null) return;
-        const to = match.index + match[0].length;
-        found(match.index, to);
+  const walk = (text: string, found: (from: number, to: number) => void): void => {
+    for (let at = 0; at < text.length;) {
+      here.lastIndex = at;
+      if (testLong(here, text) && here.lastIndex > at) {
+        const to = here.lastIndex;
+        found(at, to);
         at = to;
+        continue;
       }
-    },
+      search.lastIndex = at;
+      let match = search.exec(text);
+      while (match !== null && match[0] === '') {
+        search.lastIndex = match.index + 1;
+        match = search.exec(text);
+      }
+      if (match === null) return;
+      const to = match.index + match[0].length;
+      found(match.index, to);
+      at = to;
+    }
   };
+  return { literal: null, matches: walk };
+}
+
+/** Tests an expression; V8 keeps a place to go back to for each character, and has room for some millions. */
+function testLong(expression: RegExp, text: string): boolean {
+  try {
+    return expression.test(text);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new TokenizerError(
+      'encode: millions of characters without a place to split them are too long for a regular expression; put spaces in',
+    );
+  }
 }
 
 const guard = new Script('run()');

@@ -13,6 +13,10 @@ const longestGrapheme = 5;
 
 const blockUnits = 256;
 
+/** Characters that can be in one grapheme with another; without any of them each is its own. */
+const joining =
+  /[\p{M}\p{Cf}\p{Emoji_Modifier}\p{Regional_Indicator}\r\u1100-\u11ff\ua960-\ua97c\ud7b0-\ud7fb\uff9e\uff9f\u0e33\u0eb3]/u;
+
 export class PrecompiledMap {
   readonly #units: Uint32Array;
   readonly #replacements: Uint8Array;
@@ -88,10 +92,15 @@ export class PrecompiledMap {
     // In blocks: the segmenter takes a time that grows with the square of its text's length.
     const most = Math.min(text.length, from + blockUnits);
     while (end < most && !(text.charCodeAt(end - 1) < 0x80 && text.charCodeAt(end) < 0x80)) end++;
+    if (isLow(text.charCodeAt(end)) && unitsAt(text, end - 1) === 2) end++;
+    if (!joining.test(text.slice(from, end + 2))) {
+      this.#characters(writer, text, from, end);
+      return end;
+    }
     let at = from;
     for (const { index, segment } of this.#graphemes.segment(text.slice(from, end))) {
       // The last grapheme of a block may go on behind it.
-      if (index > 0 && from + index + segment.length === most && most < text.length) break;
+      if (index > 0 && from + index + segment.length === end && end < text.length) break;
       at = from + index + segment.length;
       this.#grapheme(writer, text, from + index, at);
     }
@@ -198,6 +207,8 @@ export class PrecompiledMap {
     return this.#decoder.decode(this.#replacements.subarray(offset, end));
   }
 }
+
+const isLow = (unit: number): boolean => (unit & 0xfc00) === 0xdc00;
 
 /** The label of a unit; the top bit marks a value, which no byte equals. */
 const labelMask = 0x800000ff;

@@ -115,7 +115,9 @@ export class BpeModel implements Model {
 
   /** The model of a `tokenizer.json`. */
   static fromJSON(fields: Fields, byteLevel: boolean): BpeModel {
-    const merges = fields.list('merges', []).map((merge, rank): Merge | string => {
+    // Files cut down to their added tokens have {} there.
+    const isEmpty = !Array.isArray(fields.raw('merges')) && JSON.stringify(fields.raw('merges')) === '{}';
+    const merges = (isEmpty ? [] : fields.list('merges', [])).map((merge, rank): Merge | string => {
       if (typeof merge === 'string' && isLine(merge)) return merge;
       if (Array.isArray(merge) && merge.length === 2 && merge.every((part) => typeof part === 'string')) {
         return merge as unknown as Merge;

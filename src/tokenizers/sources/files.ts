@@ -39,6 +39,9 @@ export function naming<T>(path: string, make: () => T): T {
   try {
     return make();
   } catch (error) {
+    // The stack that nested parts were read with is full.
+    if (error instanceof RangeError)
+      throw new FileError(path, 'is damaged: it nests too deeply', { cause: error });
     if (error instanceof FileError || !(error instanceof TsgptError)) throw error;
     throw new FileError(path, `is damaged: ${error.message}`, { cause: error });
   }

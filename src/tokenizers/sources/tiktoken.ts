@@ -92,10 +92,23 @@ export function partsFromTiktoken(text: string): PipelineParts {
       ignoreMerges: true,
       rankByToken: true,
     }),
-    addedTokens: Object.entries(encoding.special).map(([content, id]) => special(content, id)),
+    addedTokens: withoutGaps(encoding),
     normalizer: null,
     preTokenizer: byteLevelPreTokenizer(encoding.name === 'gpt2' ? null : encoding.pattern),
     postProcessor: null,
     decoder: { type: 'ByteLevel', add_prefix_space: true, trim_offsets: true, use_regex: true },
   };
+}
+
+/**
+ * The special tokens, and others in the gaps between them: Hugging Face's library numbers added tokens one after the
+ * other, whatever the file says.
+ */
+function withoutGaps({ tokens, special: named }: KnownEncoding): PipelineParts['addedTokens'] {
+  const contents = new Map(Object.entries(named).map(([content, id]) => [id, content]));
+  const last = Math.max(...contents.keys());
+  return Array.from({ length: last + 1 - tokens }, (_, at) => {
+    const id = tokens + at;
+    return special(contents.get(id) ?? `<|unused_${id}|>`, id);
+  });
 }

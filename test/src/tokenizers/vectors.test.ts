@@ -1,5 +1,6 @@
 /** Ids, tokens and texts that other implementations recorded: every one must be met exactly. */
 
+import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 
 import { describe, expect, it } from 'vitest';
@@ -118,5 +119,51 @@ describe.skipIf(sharedMissing)('the vocabulary of a GGUF file', () => {
   ])("gives llama.cpp's ids: %s", (file, name) => {
     const tokenizer = AutoTokenizer.fromGguf(ggufMetadata(sharedData('gguf', `ggml-vocab-${file}.gguf`)));
     expectLlamaCpp(tokenizer, name);
+  });
+});
+
+describe.skipIf(sharedMissing)('other recorded files', () => {
+  it('takes the ids that the file gives to tokens beside the vocabulary', () => {
+    const tokenizer = open('tokenizers', 'labse-broken', 'tokenizer.json');
+    const ids = [...tokenizer.encode('the brown fox [MASK]')];
+    expect(ids).toEqual([101, 14985, 51775, 193284, 103, 102]);
+    expect(tokenizer.decode(ids, { skipSpecialTokens: true })).toBe('the brown fox');
+    const added = open('tokenizers', 'added-tokens', 'tokenizer.json');
+    expect(added.decode(added.encode('<|placeholder2|><|placeholder4|>'))).toBe(
+      '<|placeholder2|><|placeholder4|>',
+    );
+    expect([...added.encode('<|placeholder2|><|placeholder4|>')]).toEqual([32003, 32005]);
+  });
+
+  it('refuses merges of absent tokens, as Hugging Face does', () => {
+    expect(() => open('tokenizers', 'swift-small', 'tokenizer.json')).toThrow(
+      'merge 0 ("off" and "line") needs',
+    );
+  });
+
+  it('puts <s> before the text of stories260K', () => {
+    const tokenizer = open('models', 'stories260K-hf');
+    const ids = [...tokenizer.encode('Once upon a time')];
+    expect(ids[0]).toBe(tokenizer.bosId);
+    expect(tokenizer.decode(ids, { skipSpecialTokens: true })).toBe('Once upon a time');
+    expect(tokenizer.eosId).toBe(2);
+  });
+
+  it('takes the special tokens of a configuration', () => {
+    const tokenizer = open('models', 'lm-buddy-tiny_gpt2');
+    expect(tokenizer.eosId).toBe(20);
+    expect(tokenizer.bosId).toBe(20);
+    expect(tokenizer.unkId).toBe(19);
+    expect(tokenizer.padId).toBeUndefined();
+  });
+
+  it('encodes tinyshakespeare to the ids that all GPT-2 tokenizers give', () => {
+    const tokenizer = open('tokenizers', 'gpt2');
+    const text = readFileSync(sharedData('text', 'tinyshakespeare.txt'), 'utf8');
+    const ids = tokenizer.encode(text);
+    expect(ids.length).toBe(338_025);
+    const hash = createHash('sha256').update(Buffer.from(ids.buffer)).digest('hex');
+    expect(hash).toMatch(/^0c00ab83dc7f/);
+    expect(tokenizer.decode(ids)).toBe(text);
   });
 });
