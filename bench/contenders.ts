@@ -50,6 +50,9 @@ export const torch = (program: string, python: string): Contender => ({
   },
 });
 
+/** Part tokenizers also trains, which these packages do not. */
+const encodes = (task: Readonly<Record<string, unknown>>): boolean => 'folder' in task;
+
 /** Rivals that are npm packages. They are no dependencies: a variable names a node_modules folder that has them. */
 const packages = {
   onnxruntime: {
@@ -61,6 +64,21 @@ const packages = {
     module: 'node-llama-cpp',
     variable: 'TSGPT_LLAMA',
     contender: { ...own('peers/decode-llama'), name: 'llama.cpp', serves: inFloat32 },
+  },
+  gptTokenizer: {
+    module: 'gpt-tokenizer/encoding/r50k_base',
+    variable: 'TSGPT_GPT_TOKENIZER',
+    contender: { ...own('peers/encode-gpt-tokenizer'), name: 'gpt-tokenizer', serves: encodes },
+  },
+  tiktoken: {
+    module: 'tiktoken',
+    variable: 'TSGPT_TIKTOKEN',
+    contender: { ...own('peers/encode-tiktoken'), name: 'tiktoken', serves: encodes },
+  },
+  huggingfaceTokenizers: {
+    module: '@huggingface/tokenizers',
+    variable: 'TSGPT_HUGGINGFACE_TOKENIZERS',
+    contender: { ...own('peers/encode-huggingface'), name: '@huggingface/tokenizers', serves: encodes },
   },
 } satisfies Record<string, { module: string; variable: string; contender: Contender }>;
 

@@ -153,7 +153,7 @@ export interface CaseResult {
 export interface CaseSummary {
   readonly name: string;
   /** The work of one run; see {@link Measurement}. */
-  readonly work: Pick<Measurement, 'flops' | 'bytes' | 'memoryBytes' | 'tokens'>;
+  readonly work: Pick<Measurement, 'flops' | 'bytes' | 'memoryBytes' | 'textBytes' | 'tokens'>;
   /** The first contender's results, and those of the others that have the case. */
   readonly contenders: Readonly<Record<string, CaseResult>>;
   /** Share of the ceiling that the first contender reached, of reading memory or of arithmetic. */
@@ -164,28 +164,30 @@ export interface CaseSummary {
 export function summarize(rounds: readonly Round[]): CaseSummary[] {
   const names = Object.keys(rounds[0].trials);
   const own = names[0];
-  return Object.entries(rounds[0].trials[own].results).map(([key, { flops, bytes, memoryBytes, tokens }]) => {
-    const of = (name: string): Measurement[] => rounds.map((round) => round.trials[name].results[key]);
-    const result = (name: string): CaseResult => ({
-      seconds: spread(of(name).map((m) => m.seconds)),
-      ratio: spread(of(name).map((m, i) => m.seconds / of(own)[i].seconds)),
-      error: Math.max(0, ...known(of(name).map((m) => m.error))),
-      losses: known(of(name).map((m) => m.loss)),
-    });
-    const shares = rounds.map(({ peaks }, i) => {
-      if (peaks === null) return undefined;
-      const ceiling = memoryBytes === undefined ? peaks.gflops : peaks.readGbs;
-      const reached = memoryBytes ?? flops;
-      return reached === undefined ? undefined : reached / of(own)[i].seconds / 1e9 / ceiling;
-    });
-    const serving = names.filter((name) => Object.hasOwn(rounds[0].trials[name].results, key));
-    return {
-      name: key,
-      work: { flops, bytes, memoryBytes, tokens },
-      contenders: Object.fromEntries(serving.map((name) => [name, result(name)])),
-      ceiling: known(shares).length > 0 ? median(known(shares)) : undefined,
-    };
-  });
+  return Object.entries(rounds[0].trials[own].results).map(
+    ([key, { flops, bytes, memoryBytes, textBytes, tokens }]) => {
+      const of = (name: string): Measurement[] => rounds.map((round) => round.trials[name].results[key]);
+      const result = (name: string): CaseResult => ({
+        seconds: spread(of(name).map((m) => m.seconds)),
+        ratio: spread(of(name).map((m, i) => m.seconds / of(own)[i].seconds)),
+        error: Math.max(0, ...known(of(name).map((m) => m.error))),
+        losses: known(of(name).map((m) => m.loss)),
+      });
+      const shares = rounds.map(({ peaks }, i) => {
+        if (peaks === null) return undefined;
+        const ceiling = memoryBytes === undefined ? peaks.gflops : peaks.readGbs;
+        const reached = memoryBytes ?? flops;
+        return reached === undefined ? undefined : reached / of(own)[i].seconds / 1e9 / ceiling;
+      });
+      const serving = names.filter((name) => Object.hasOwn(rounds[0].trials[name].results, key));
+      return {
+        name: key,
+        work: { flops, bytes, memoryBytes, textBytes, tokens },
+        contenders: Object.fromEntries(serving.map((name) => [name, result(name)])),
+        ceiling: known(shares).length > 0 ? median(known(shares)) : undefined,
+      };
+    },
+  );
 }
 
 const known = (values: readonly (number | undefined)[]): number[] =>

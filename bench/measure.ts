@@ -16,6 +16,8 @@ export interface Measurement {
   readonly bytes?: number;
   /** The same where all of it comes from memory, never from a cache. */
   readonly memoryBytes?: number;
+  /** Text in UTF-8 that one run works on, for MB/s. */
+  readonly textBytes?: number;
   /** Tokens one run works on, for tokens/s. */
   readonly tokens?: number;
   /** Greatest difference from the float64 reference, relative to its greatest value. */

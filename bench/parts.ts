@@ -1,7 +1,10 @@
 /** What `npm run bench` measures: for each part its programs, its tasks, and how closely the contenders must agree. */
 
+import { existsSync, readdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+
 import { presets, type PresetName } from './models/presets.js';
-import type { PackageName } from './contenders.js';
+import { root, type PackageName } from './contenders.js';
 import type { CharTask } from './models/char-train.js';
 import type { GemmCase, GemmTask, GemmType } from './ops/gemm.js';
 
@@ -83,6 +86,23 @@ const gemmCases = (quick: boolean, dtype: GemmType): GemmCase[] => {
     ...sizes.map(([n, k]) => fromMemory(n, k)),
   ];
 };
+
+/** Recorded data beside the checkout. */
+const sharedData = join(root, '../shared/data');
+
+/** Text files of so many bytes in all: those that are there, repeated. */
+function corpusOf(text: string, bytes: number): string[] {
+  const folder = join(sharedData, 'text');
+  const more = existsSync(folder) ? readdirSync(folder).map((name) => join(folder, name)) : [];
+  const corpus: string[] = [];
+  const files = more.length > 0 ? more : [text];
+  for (let i = 0, sum = 0; sum < bytes; i++) {
+    const file = files[i % files.length];
+    corpus.push(file);
+    sum += statSync(file).size;
+  }
+  return corpus;
+}
 
 const trainTask = (name: PresetName, seconds: number, steps: number): Task => ({
   ...presets[name],
@@ -180,6 +200,23 @@ export const parts = {
     tolerance: 0,
     ladder: true,
     tasks: ({ quick }) => [{ name: 'ladder', samples: quick ? 3 : 9 }],
+  },
+  tokenizers: {
+    title: "Tokenizers: GPT-2's byte-level BPE on tiny Shakespeare, and training of BPE",
+    program: 'ops/tokenizers',
+    packages: ['gptTokenizer', 'tiktoken', 'huggingfaceTokenizers'],
+    rounds: 5,
+    tolerance: 0,
+    tasks({ quick, text }) {
+      const samples = quick ? 3 : 9;
+      const corpus = corpusOf(text, quick ? 2e6 : 10e6);
+      const train = { name: 'train', corpus, vocabSize: quick ? 8000 : 32_000, samples: quick ? 1 : 3 };
+      const folder = process.env.TSGPT_GPT2 ?? join(sharedData, 'tokenizers/gpt2');
+      // Without GPT-2's tokenizer there is only the training; docs/benchmarking.md says how to name it.
+      return existsSync(join(folder, 'tokenizer.json'))
+        ? [{ name: 'encode', folder, text, samples }, train]
+        : [train];
+    },
   },
   train: {
     title: 'Training step (forward, backward, clipping, AdamW)',

@@ -91,10 +91,11 @@ export function conditionsText(rounds: readonly Round[]): string {
 }
 
 function rateText(
-  { tokens, flops, bytes, memoryBytes = bytes }: CaseSummary['work'],
+  { tokens, flops, bytes, memoryBytes = bytes, textBytes }: CaseSummary['work'],
   seconds: number,
 ): string {
   if (tokens !== undefined) return `${digits(tokens / seconds)} tokens/s`;
+  if (textBytes !== undefined) return `${digits(textBytes / seconds / 1e6)} MB/s`;
   if (memoryBytes !== undefined) return `${digits(memoryBytes / seconds / 1e9)} GB/s`;
   return flops === undefined ? '' : `${digits(flops / seconds / 1e9)} GFLOP/s`;
 }

@@ -15,6 +15,7 @@ import {
 } from './args.js';
 import { backend, config, help, json, seed, threads } from './common-flags.js';
 import { chatFlags, evalFlags, generateFlags } from './generation-flags.js';
+import { tokenizerCommands } from './tokenizer-flags.js';
 
 export const trainFlags = {
   ...section('Data', {
@@ -31,7 +32,16 @@ export const trainFlags = {
       filled: true,
       help: 'reuse this tokenizer (file or model folder) instead of making one',
     }),
-    'tokenizer-type': text({ default: 'char', choices: ['char'], help: 'tokenizer made from the text' }),
+    'tokenizer-type': text({
+      default: 'char',
+      choices: ['char', 'bpe'],
+      help: 'tokenizer made from the text: of characters, or byte-level BPE',
+    }),
+    'vocab-size': integer({
+      min: 257,
+      sought: ['vocab', 'vocabulary-size'],
+      help: 'tokens of --tokenizer-type bpe (default: 1000)',
+    }),
   }),
   ...section('Model', {
     layers: integer({ default: 2, min: 1, sought: ['n-layer', 'depth'], help: 'transformer blocks' }),
@@ -222,13 +232,14 @@ models with different tokenizers.`,
       'tsgpt info --model model.gguf --check',
     ],
   },
+  ...tokenizerCommands,
 } satisfies Record<string, CommandHelp>;
 
 export type CommandName = keyof typeof commands;
 
 /** `tsgpt --help`. */
 export function overview(version: string): string {
-  const names = Object.entries(commands).map(([name, command]) => `  ${name.padEnd(10)} ${command.summary}`);
+  const names = Object.entries(commands).map(([name, command]) => `  ${name.padEnd(16)} ${command.summary}`);
   return `tsgpt ${version}: train a GPT and generate text with it.
 
 Usage: tsgpt COMMAND [flags]

@@ -12,6 +12,12 @@ import { fileError } from '../../lib/formats/system-error.js';
 import { parseFlags, UsageError } from './args.js';
 import { commandHelp, commands, infoFlags, overview, trainFlags, type CommandName } from './commands.js';
 import { chatFlags, evalFlags, generateFlags } from './generation-flags.js';
+import {
+  tokenizerDecodeFlags,
+  tokenizerEncodeFlags,
+  tokenizerInfoFlags,
+  tokenizerTrainFlags,
+} from './tokenizer-flags.js';
 
 /** A reader that has enough (`tsgpt generate | head`) is no failure. */
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -29,15 +35,28 @@ try {
 }
 
 /** Runs a command line and answers its exit code. */
-async function main([name, ...args]: readonly string[]): Promise<number> {
+async function main(words: readonly string[]): Promise<number> {
+  const [name, ...args] = joinCommand(words);
   if (name === undefined) throw new UsageError('no command given');
   if (name === '--version' || name === '-v') return print(`${version()}\n`);
   if (name === '--help' || name === '-h' || name === 'help') return print(overview(version()));
+  if (name === 'tokenizer') {
+    if (args.includes('--help') || args.includes('-h')) return print(overview(version()));
+    throw new UsageError('tokenizer is followed by train, encode, decode or info');
+  }
   if (!Object.hasOwn(commands, name)) {
     throw new UsageError(`unknown command '${name}'${didYouMean(name, Object.keys(commands))}`);
   }
   if (args.some((arg) => arg === '--help' || arg === '-h')) return print(commandHelp(name as CommandName));
   return run(name as CommandName, args);
+}
+
+/** `tokenizer` takes a second word. */
+function joinCommand(words: readonly string[]): readonly string[] {
+  const [first, second = '', ...rest] = words;
+  return first === 'tokenizer' && second !== '' && !second.startsWith('-')
+    ? [`${first} ${second}`, ...rest]
+    : words;
 }
 
 async function run(name: CommandName, args: readonly string[]): Promise<number> {
@@ -64,6 +83,14 @@ async function run(name: CommandName, args: readonly string[]): Promise<number> 
     }
     case 'info':
       return (await import('./info.js')).info(parseFlags(infoFlags, args).values, version());
+    case 'tokenizer train':
+      return (await import('./tokenizer.js')).tokenizerTrain(parseFlags(tokenizerTrainFlags, args));
+    case 'tokenizer encode':
+      return (await import('./tokenizer.js')).tokenizerEncode(parseFlags(tokenizerEncodeFlags, args).values);
+    case 'tokenizer decode':
+      return (await import('./tokenizer.js')).tokenizerDecode(parseFlags(tokenizerDecodeFlags, args).values);
+    case 'tokenizer info':
+      return (await import('./tokenizer.js')).tokenizerInfo(parseFlags(tokenizerInfoFlags, args).values);
   }
 }
 
@@ -96,6 +123,6 @@ function complaint(error: unknown, message: string): string {
 }
 
 function knownCommand(): string {
-  const name = process.argv[2] ?? '';
+  const [name = ''] = joinCommand(process.argv.slice(2));
   return Object.hasOwn(commands, name) ? `${name} ` : '';
 }

@@ -21,7 +21,7 @@ type Flags = ParsedFlags<typeof trainFlags>;
 const unsaved = ['model', 'resume', 'threads', 'backend', 'config', 'dry-run', 'json', 'help'];
 // prettier-ignore
 const fixed = [
-  'tokenizer', 'tokenizer-type', 'layers', 'embed', 'heads', 'seq', 'dropout', 'use-rope', 'rope-theta', 'use-swiglu',
+  'tokenizer', 'tokenizer-type', 'vocab-size', 'layers', 'embed', 'heads', 'seq', 'dropout', 'use-rope', 'rope-theta', 'use-swiglu',
   'use-rmsnorm', 'kv-heads', 'window', 'no-bias', 'untied', 'use-explicit-mask',
 ] as const;
 
@@ -34,6 +34,19 @@ export function runFlags(flags: Flags): RunValues {
     throw new UsageError('--steps and --epochs exclude each other');
   }
   const values = flags.values.resume ? savedRun(flags) : newRun(flags);
+  if (
+    values.tokenizer !== undefined &&
+    (flags.given.has('vocab-size') || flags.given.has('tokenizer-type'))
+  ) {
+    throw new UsageError(
+      '--tokenizer brings its own vocabulary; leave out --tokenizer-type and --vocab-size',
+    );
+  }
+  if (values['vocab-size'] !== undefined && values['tokenizer-type'] !== 'bpe') {
+    throw new UsageError(
+      '--vocab-size is for --tokenizer-type bpe; a character tokenizer has the characters of the text',
+    );
+  }
   const { embed, heads, seed = Math.floor(Math.random() * 2 ** 32) } = values;
   if (embed % heads !== 0) throw new UsageError(`--embed ${embed} must be a multiple of --heads ${heads}`);
   const { 'kv-heads': kvHeads = heads } = values;

@@ -7,7 +7,7 @@ import { manualSeed, nativeInfo, setThreads } from '../../lib/index.js';
 import { readTexts, splitTokens } from '../data/index.js';
 import { generate } from '../generation/index.js';
 import { GPT } from '../models/index.js';
-import { AutoTokenizer, CharTokenizer, type Tokenizer } from '../tokenizers/index.js';
+import { AutoTokenizer, CharTokenizer, trainBpe, type Tokenizer } from '../tokenizers/index.js';
 import { lockRun, Trainer, type TrainingResult } from '../training/index.js';
 import { resolveFlags, type ParsedFlags } from './args.js';
 import type { trainFlags } from './commands.js';
@@ -29,7 +29,7 @@ export async function train(flags: ParsedFlags<typeof trainFlags>): Promise<numb
   const values = runFlags(flags);
   if (values.threads !== undefined) setThreads(values.threads);
   const { text, files } = await readTexts(values.data);
-  const tokenizer = chooseTokenizer(values, text);
+  const tokenizer = await chooseTokenizer(values, text);
   const { train: ids, validation } = splitTokens(tokenizer.encode(text), values['val-split']);
   const config = modelConfig(values, tokenizer.vocabSize);
   const plan = planRun(values, config, { train: ids.length, validation: validation.length });
@@ -69,9 +69,12 @@ export async function train(flags: ParsedFlags<typeof trainFlags>): Promise<numb
   return stop.exitCode ?? 0;
 }
 
-function chooseTokenizer(values: RunValues, text: string): Tokenizer {
+async function chooseTokenizer(values: RunValues, text: string): Promise<Tokenizer> {
   const path = values.resume ? values.model : values.tokenizer;
-  return path === undefined ? CharTokenizer.fromText(text) : AutoTokenizer.fromPretrained(path);
+  if (path !== undefined) return AutoTokenizer.fromPretrained(path);
+  if (values['tokenizer-type'] === 'char') return CharTokenizer.fromText(text);
+  const vocabSize = values['vocab-size'] ?? 1000;
+  return trainBpe([text], { vocabSize, specialTokens: ['<|endoftext|>'] });
 }
 
 function modelConfig(values: RunValues, vocabulary: number) {

@@ -1,6 +1,6 @@
 /** Data: texts, and the batches of tokens that models learn from. */
 
-export { decodeUtf8, readTexts, textExtensions, type Texts } from './text.js';
+export { decodeUtf8, readTexts, streamTexts, textExtensions, type TextPiece, type Texts } from './text.js';
 export {
   BatchSampler,
   sequentialBatches,

@@ -4,7 +4,7 @@
  */
 
 import { constants, isUtf8 } from 'node:buffer';
-import { readdirSync, readFileSync, statSync, type Stats } from 'node:fs';
+import { createReadStream, readdirSync, readFileSync, statSync, type Stats } from 'node:fs';
 import { extname, join, relative } from 'node:path';
 
 import { FileError } from '../../lib/errors.js';
@@ -55,6 +55,41 @@ export async function readTexts(sources: string | readonly string[]): Promise<Te
     throw new FileError(name === '-' ? 'standard input' : name, 'is empty: there is no text to read');
   }
   return { text, files };
+}
+
+/** A piece of a file's text. */
+export interface TextPiece {
+  readonly text: string;
+  /** Whether the file ends with it. */
+  readonly ends: boolean;
+}
+
+/**
+ * Reads the same text as {@link readTexts} piece by piece, for texts that need not fit in memory. Pieces end anywhere
+ * between two characters.
+ *
+ * @throws FileError as {@link readTexts} does, when the reading comes to the place.
+ */
+export async function* streamTexts(sources: string | readonly string[]): AsyncGenerator<TextPiece> {
+  const files = [sources].flat().flatMap((source) => (source === '-' ? ['-'] : findFiles(source)));
+  for (const file of files) {
+    const name = file === '-' ? 'standard input' : file;
+    const decoder = new TextDecoder('utf-8', { fatal: true });
+    const decode = (bytes: Buffer, stream: boolean): string => {
+      try {
+        return decoder.decode(bytes, { stream });
+      } catch (error) {
+        throw new FileError(name, 'is not UTF-8 text; convert it, with iconv for example', { cause: error });
+      }
+    };
+    const bytes = file === '-' ? process.stdin : createReadStream(file, { highWaterMark: 1 << 20 });
+    try {
+      for await (const chunk of bytes) yield { text: decode(chunk as Buffer, true), ends: false };
+    } catch (error) {
+      throw error instanceof FileError ? error : fileError(name, 'cannot be read', error);
+    }
+    yield { text: decode(Buffer.alloc(0), false), ends: true };
+  }
 }
 
 /** The files that a source names, at least one. */

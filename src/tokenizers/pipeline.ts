@@ -12,7 +12,8 @@ import type { Segment } from './encoding.js';
 import { show } from './fields.js';
 import { BpeModel } from './models/bpe.js';
 import { IdBuffer, type Model } from './models/model.js';
-import { readNormalizer, toByteCharacters, type Normalizer } from './normalizers.js';
+import { nativeWordsOf, type NativeBpe, type NativeSplit } from './native-bpe.js';
+import { prepend, readNormalizer, toByteCharacters, type Normalizer } from './normalizers.js';
 import { plainPostProcessor, readPostProcessor, type PostProcessor } from './post-processors.js';
 import { readPreTokenizer, type PreTokenizer } from './pre-tokenizers.js';
 import { isWhitespace } from './unicode.js';
@@ -31,6 +32,17 @@ export interface PipelineParts {
 
 const halfPairs = /\p{Surrogate}/gu;
 
+/** Native code that takes whole texts. */
+interface NativeWay {
+  readonly bpe: NativeBpe;
+  readonly split: NativeSplit;
+  /** What the pre-tokenizer does before it cuts. */
+  readonly prepare: Normalizer;
+}
+
+const withSpace = prepend(' ');
+const prependSpace: Normalizer = (text) => (text.text.startsWith(' ') ? text : withSpace(text));
+
 export class Pipeline {
   readonly model: Model;
   readonly addedTokens: readonly AddedToken[];
@@ -41,6 +53,8 @@ export class Pipeline {
   readonly #normalizer: Normalizer | null;
   readonly #preTokenizer: PreTokenizer | null;
   readonly #decoder: Decoder | null;
+  /** What splits and encodes whole texts in native code, in place of the pre-tokenizer and the model. */
+  readonly #native: NativeWay | null;
   /** Looked for in the text as it is given, and in the normalized text. */
   readonly #given: AddedTokenFinder;
   readonly #normalized: AddedTokenFinder;
@@ -54,6 +68,7 @@ export class Pipeline {
     this.model = model;
     this.#normalizer = normalizer === null ? null : readNormalizer('normalizer', normalizer);
     this.#preTokenizer = preTokenizer === null ? null : splitFor(model, preTokenizer);
+    this.#native = nativeWay(model, preTokenizer);
     this.#decoder = decoder === null ? null : readDecoder('decoder', decoder);
     this.postProcessor =
       postProcessor === null ? plainPostProcessor : readPostProcessor('post_processor', postProcessor);
@@ -128,6 +143,7 @@ export class Pipeline {
       this.#walk(AlignedText.of(text, false), options, {
         token: (id) => ids.push(id),
         piece: (piece) => this.model.encode(piece.text, ids),
+        text: (part, { bpe, split }) => ids.pushAll(bpe.encode(part.text, split)),
       });
       return { ids: ids.toArray(), starts: null, ends: null };
     }
@@ -146,6 +162,15 @@ export class Pipeline {
           starts.push(piece.starts![from]);
           ends.push(piece.ends![to - 1]);
         });
+      },
+      text: (part, { bpe, split }) => {
+        const found = bpe.encode(part.text, split);
+        const offsets = bpe.offsets(part.text, found);
+        ids.pushAll(found);
+        for (let at = 0; at < offsets.length; at += 2) {
+          starts.push(part.starts![offsets[at]]);
+          ends.push(part.ends![offsets[at + 1] - 1]);
+        }
       },
     });
     const segment = { ids: ids.toArray(), starts: starts.toArray(), ends: ends.toArray() };
@@ -194,7 +219,11 @@ export class Pipeline {
   #walk(
     text: AlignedText,
     options: SearchOptions,
-    to: { token: (id: number, match: AlignedText) => void; piece: (piece: AlignedText) => void },
+    to: {
+      token: (id: number, match: AlignedText) => void;
+      piece: (piece: AlignedText) => void;
+      text: (part: AlignedText, native: NativeWay) => void;
+    },
   ): void {
     const split = (
       part: AlignedText,
@@ -214,7 +243,8 @@ export class Pipeline {
     };
     split(text, this.#given, options, (given, from) => {
       split(this.#normalize(given), this.#normalized, this.#afterNormalization(options, from), (rest, at) => {
-        if (this.#preTokenizer === null) to.piece(rest);
+        if (this.#native !== null) to.text(this.#native.prepare(rest), this.#native);
+        else if (this.#preTokenizer === null) to.piece(rest);
         else this.#preTokenizer(rest, from + at === 0, to.piece);
       });
     });
@@ -259,4 +289,12 @@ function splitFor(model: Model, preTokenizer: object): PreTokenizer {
   if (!byteLevel || (model instanceof BpeModel && model.byteLevel)) return split;
   return (text, atStart, emit) =>
     split(text, atStart, (piece, first) => emit(toByteCharacters(piece), first));
+}
+
+/** The native way of a tokenizer, null where it has none. */
+function nativeWay(model: Model, preTokenizer: object | null): NativeWay | null {
+  const words = nativeWordsOf(preTokenizer);
+  const bpe = model instanceof BpeModel ? model.native : null;
+  if (words === null || bpe === null) return null;
+  return { bpe, split: words.split, prepare: words.addPrefixSpace ? prependSpace : (text) => text };
 }

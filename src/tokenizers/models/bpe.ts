@@ -8,6 +8,7 @@
 import { TokenizerError } from '../../../lib/errors.js';
 import { byteCharacters, byteToken, tokenOfBytes, utf8Length, writeUtf8 } from '../bytes.js';
 import { show, type Fields } from '../fields.js';
+import { NativeBpe } from '../native-bpe.js';
 import { PairTable } from '../pair-table.js';
 import { unitsAt } from '../aligned-text.js';
 import { Merger } from './merge.js';
@@ -48,11 +49,12 @@ export type Merge = readonly [left: string, right: string];
 
 export class BpeModel implements Model {
   readonly byteLevel: boolean;
-  /** The merges in the order of their ranks. */
-  readonly merges: readonly Merge[];
   readonly options: Required<BpeOptions>;
-  readonly #table: PairTable;
-  readonly #merger: Merger;
+  /** The fast way for whole texts; null where only this class knows the options. */
+  readonly native: NativeBpe | null;
+  /** As given: lines are taken apart only when somebody asks for their parts. */
+  readonly #merges: readonly (Merge | string)[];
+  #ownMerger: Merger | undefined;
   readonly #cache = new WordCache();
   readonly #unkId: number;
   /** Ids of the 256 characters of the byte alphabet, and of the tokens `<0x00>` to `<0xFF>`; -1 where there is none. */
@@ -64,32 +66,61 @@ export class BpeModel implements Model {
   readonly #cutsAtSpaces: boolean;
   #bytes = new Uint8Array(256);
 
-  /** @throws TokenizerError when a merge names a token that is not in the vocabulary. */
+  /**
+   * @param merges In the order of their ranks; a string is two tokens with a space between them.
+   * @throws TokenizerError when a merge names a token that is not in the vocabulary.
+   */
   constructor(
     readonly vocab: Vocabulary,
-    merges: readonly Merge[],
+    merges: readonly (Merge | string)[],
     options: BpeOptions = {},
   ) {
-    this.merges = merges;
+    this.#merges = merges;
     this.options = { ...defaults, ...options };
     this.byteLevel = this.options.byteLevel;
-    this.#table = this.#mergeTable();
-    this.#merger = new Merger(this.#table);
     const { unkToken } = this.options;
     this.#unkId = unkToken === null ? -1 : (vocab.id(unkToken) ?? -1);
     this.#byteIds = Int32Array.from(byteCharacters, (name) => vocab.id(name) ?? -1);
     this.#fallbackIds = Int32Array.from(byteCharacters, (_, byte) => vocab.id(byteToken(byte)) ?? -1);
     this.#cutsAtSpaces = !this.byteLevel && cutsAtSpaces(vocab, this.options);
+    this.native = this.#makeNative();
+    if (this.native === null) void this.#merger; // checks the merges, as native code does
+  }
+
+  #makeNative(): NativeBpe | null {
+    if (!this.#isPlainByteLevel) return null;
+    const tokens = [...this.vocab.ids.keys()];
+    const ids = Int32Array.from(this.vocab.ids.values());
+    try {
+      return new NativeBpe(tokens, ids, this.#mergeLines(), this.options);
+    } catch (error) {
+      if (error instanceof TokenizerError) return null; // the merge table says what is wrong with the merges
+      throw error;
+    }
+  }
+
+  /** Made when a piece is first merged here: whole texts that go the native way never need it. */
+  get #merger(): Merger {
+    return (this.#ownMerger ??= new Merger(this.#mergeTable()));
+  }
+
+  /** The merges in the order of their ranks. */
+  get merges(): readonly Merge[] {
+    return this.#merges.map((merge) => (typeof merge === 'string' ? partsOf(merge) : merge));
+  }
+
+  #mergeLines(): readonly string[] {
+    return this.#merges.map((merge) => (typeof merge === 'string' ? merge : merge.join(' ')));
   }
 
   /** The model of a `tokenizer.json`. */
   static fromJSON(fields: Fields, byteLevel: boolean): BpeModel {
     // Files cut down to their added tokens have {} there.
     const isEmpty = !Array.isArray(fields.raw('merges')) && JSON.stringify(fields.raw('merges')) === '{}';
-    const merges = (isEmpty ? [] : fields.list('merges', [])).map((merge, rank): Merge => {
-      const parts = typeof merge === 'string' ? merge.split(' ') : merge;
-      if (Array.isArray(parts) && parts.length === 2 && parts.every((part) => typeof part === 'string')) {
-        return parts as unknown as Merge;
+    const merges = (isEmpty ? [] : fields.list('merges', [])).map((merge, rank): Merge | string => {
+      if (typeof merge === 'string' && isLine(merge)) return merge;
+      if (Array.isArray(merge) && merge.length === 2 && merge.every((part) => typeof part === 'string')) {
+        return merge as unknown as Merge;
       }
       throw new TokenizerError(
         `${fields.where}.merges: merge ${rank} must be 'a b' or ['a', 'b'], got ${show(merge)}`,
@@ -121,9 +152,9 @@ export class BpeModel implements Model {
       // Hugging Face's library passes over what it does not know.
       ...(options.rankByToken ? { rank_by_token: true } : {}),
       vocab: this.vocab.toJSON(),
-      merges: this.merges.some((merge) => merge.some((part) => part.includes(' ')))
+      merges: this.#merges.some((merge) => typeof merge !== 'string' && !isLine(merge.join(' ')))
         ? this.merges
-        : this.merges.map((merge) => merge.join(' ')),
+        : this.#mergeLines(),
     };
   }
 
@@ -214,7 +245,8 @@ export class BpeModel implements Model {
 
   /** All bytes are in the vocabulary and nothing is put before or after them: the rule, except in toys. */
   get #isPlainByteLevel(): boolean {
-    return (this.#plain ??= !this.#byteIds.includes(-1) && !this.#affix('prefix') && !this.#affix('suffix'));
+    return (this.#plain ??=
+      this.byteLevel && !this.#byteIds.includes(-1) && !this.#affix('prefix') && !this.#affix('suffix'));
   }
   #plain: boolean | undefined;
 
@@ -301,6 +333,17 @@ export class BpeModel implements Model {
     });
     return table;
   }
+}
+
+/** Whether a merge's line has one space, which is then between its parts. */
+const isLine = (merge: string): boolean => {
+  const at = merge.indexOf(' ');
+  return at >= 0 && !merge.includes(' ', at + 1);
+};
+
+function partsOf(line: string): Merge {
+  const at = line.indexOf(' ');
+  return [line.slice(0, at), line.slice(at + 1)];
 }
 
 const defaults: Required<BpeOptions> = {

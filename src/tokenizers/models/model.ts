@@ -129,6 +129,6 @@ const longestCached = 64;
 /** The `vocab` of a model in a `tokenizer.json`: an object of tokens with their ids. */
 export function readVocabulary(fields: Fields): Vocabulary {
   const vocabulary = new Vocabulary();
-  for (const [token, id] of fields.object('vocab').entries()) vocabulary.add(token, id);
+  fields.object('vocab').each((token, id) => vocabulary.add(token, id));
   return vocabulary;
 }

@@ -3,7 +3,7 @@
 import { TokenizerError } from '../../../lib/errors.js';
 import type { TokenizerConfig } from '../config.js';
 import { Fields, show } from '../fields.js';
-import { BpeModel, type Merge } from '../models/bpe.js';
+import { BpeModel } from '../models/bpe.js';
 import { Vocabulary } from '../models/model.js';
 import { WordPieceModel } from '../models/wordpiece.js';
 import { qwen2Pattern } from '../patterns.js';
@@ -20,7 +20,7 @@ export function partsFromVocabAndMerges(
   config: TokenizerConfig,
 ): PipelineParts {
   const vocabulary = new Vocabulary();
-  for (const [token, id] of Fields.of('vocab', vocab).entries()) vocabulary.add(token, id);
+  Fields.of('vocab', vocab).each((token, id) => vocabulary.add(token, id));
   const isQwen = String(config.json.tokenizer_class).startsWith('Qwen2');
   const { eos, unk } = config.specialTokens;
   // Hugging Face's GPT-2 has one special token, whether the files name it or not.
@@ -97,17 +97,17 @@ export const special = (content: string, id: number): PipelineParts['addedTokens
 });
 
 /** The lines of `merges.txt`; the first may be a comment, later ones may begin with `#` like any merge. */
-export function readMerges(text: string): Merge[] {
+export function readMerges(text: string): string[] {
   const lines = text.split('\n');
-  const merges: Merge[] = [];
+  const merges: string[] = [];
   lines.forEach((line, at) => {
     const trimmed = line.endsWith('\r') ? line.slice(0, -1) : line;
     if (trimmed === '' || (at === 0 && trimmed.startsWith('#version'))) return;
-    const parts = trimmed.split(' ');
-    if (parts.length !== 2 || parts.includes('')) {
+    const space = trimmed.indexOf(' ');
+    if (space <= 0 || space === trimmed.length - 1 || trimmed.includes(' ', space + 1)) {
       throw new TokenizerError(`line ${at + 1} of the merges must be two tokens, got ${show(trimmed)}`);
     }
-    merges.push([parts[0], parts[1]]);
+    merges.push(trimmed);
   });
   return merges;
 }

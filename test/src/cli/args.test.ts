@@ -202,7 +202,7 @@ describe('help', () => {
       const words = example
         .match(/"[^"]*"|'[^']*'|\S+/g)!
         .map((word) => word.replace(/^(["'])(.*)\1$/, '$2'));
-      const args = words.slice(words.lastIndexOf(name) + 1);
+      const args = words.slice(words.lastIndexOf(name.split(' ').at(-1)!) + 1);
       expect(() => parseFlags(commands[name].flags, args), example).not.toThrow();
     }
     expect(overview('1.2.3')).toContain(name);

@@ -161,6 +161,22 @@ describe('tsgpt train', () => {
     expect((JSON.parse(stdout) as { steps: number }).steps).toBe(3);
   });
 
+  it('makes a BPE tokenizer, generates with it and resumes', async () => {
+    const flags = ['--tokenizer-type', 'bpe', '--vocab-size', '280', '--steps', '4'];
+    const { code, stdout, stderr } = await train('bpe', ...flags, '--gen-samples', '1', '--gen-len', '5');
+    expect([code, stderr]).toEqual([0, expect.stringContaining('vocabulary 280;')]);
+    expect(stdout).toContain('--- sample 1 ---');
+    const saved = readFileSync(join(model('bpe'), 'tokenizer.json'), 'utf8');
+    const { model: bpe } = JSON.parse(saved) as { model: { type: string; merges: string[] } };
+    expect([bpe.type, bpe.merges.length]).toEqual(['BPE', 280 - 256 - 1]);
+    const again = await tsgpt(['train', '--model', model('bpe'), '--resume', '--steps', '6', ...quiet]);
+    expect(again.code, again.stderr).toBe(0);
+    expect(readFileSync(join(model('bpe'), 'tokenizer.json'), 'utf8')).toBe(saved);
+    expect(
+      problem(await tsgpt(['train', '--model', model('bpe'), '--resume', '--vocab-size', '300'])),
+    ).toEqual([2, expect.stringContaining('--vocab-size cannot change in a run that is resumed; it is 280')]);
+  });
+
   it('reuses a tokenizer', async () => {
     await train('tokenizer-a', '--steps', '2', ...quiet);
     const other = join(folder, 'other.txt');
@@ -460,7 +476,13 @@ describe('wrong command lines', () => {
     [['--embed', '10', '--heads', '3'], 'tsgpt: --embed 10 must be a multiple of --heads 3'],
     [['--steps', '5', '--epochs', '1'], 'tsgpt: --steps and --epochs exclude each other'],
     [['--lr', '1e-3', '--min-lr', '0.1'], 'tsgpt: --min-lr 0.1 must not be above --lr 0.001'],
-    [['--tokenizer-type', 'bpe'], 'tsgpt: --tokenizer-type must be char, got "bpe"'],
+    [['--tokenizer-type', 'word'], 'tsgpt: --tokenizer-type must be one of char, bpe, got "word"'],
+    [['--vocab-size', '300'], 'tsgpt: --vocab-size is for --tokenizer-type bpe'],
+    [
+      ['--tokenizer-type', 'bpe', '--vocab-size', '256'],
+      'tsgpt: --vocab-size must be a whole number of at least 257',
+    ],
+    [['--tokenizer', 'x', '--tokenizer-type', 'char'], 'tsgpt: --tokenizer brings its own vocabulary'],
   ])('%j exits with 2', async (args, message) => {
     const [code, text] = problem(await tsgpt(['train', '--data', data, ...args]));
     expect(code).toBe(2);

@@ -6,7 +6,7 @@ import fc from 'fast-check';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 
 import { FileError } from '../../../lib/errors.js';
-import { decodeUtf8, readTexts } from '../../../src/data/index.js';
+import { decodeUtf8, readTexts, streamTexts } from '../../../src/data/index.js';
 import { compiled, root, runNode } from '../../support/cli.js';
 
 let folder: string;
@@ -89,6 +89,34 @@ describe('readTexts', () => {
       `${at('bad.txt')}: is not UTF-8 text: byte 3 (0xFF) is not valid there`,
     );
     expect(await reason([at('bad.txt'), at('none')])).toContain('none');
+  });
+});
+
+describe('streamTexts', () => {
+  const read = async (source: string): Promise<string[]> => {
+    const texts = [''];
+    for await (const { text, ends } of streamTexts(source)) {
+      texts[texts.length - 1] += text;
+      if (ends) texts.push('');
+    }
+    expect(texts.pop()).toBe('');
+    return texts;
+  };
+
+  it('gives the texts of files in pieces', async () => {
+    // Characters of three bytes lie across the borders of what is read at once.
+    const long = `x${'日本語'.repeat(400_000)}`;
+    put({ 'a.txt': `\ufeff${long}`, 'b.md': '', 'c.txt': 'hé' });
+    expect(await read(folder)).toEqual([long, '', 'hé']);
+  });
+
+  it('says what is wrong', async () => {
+    put({ 'bad.txt': new Uint8Array([0x61, 0xff]), 'cut.txt': new Uint8Array([0x61, 0xe6]) });
+    for (const name of ['bad.txt', 'cut.txt']) {
+      await expect(read(join(folder, name))).rejects.toThrow(FileError);
+      await expect(read(join(folder, name))).rejects.toThrow(`${name}: is not UTF-8 text`);
+    }
+    await expect(read(join(folder, 'none'))).rejects.toThrow('there is no such file or folder');
   });
 });
 
