@@ -20,4 +20,4 @@ for await (const piece of generation) process.stdout.write(piece);
 console.log(`\n${(generation.tokens.length / generation.decodeSeconds).toFixed(0)} tokens/s`);
 
 // Temperature 0 takes the likeliest token each time; text() waits for the whole.
-console.log(await generate(model, tokenizer, prompt, { temperature: 0, stop: '\n\n' }).text());
+console.log(await generate(model, tokenizer, prompt, { temperature: 0, stopStrings: '\n\n' }).text());

@@ -408,6 +408,36 @@ export function rmsNormGrad(
   return native.rmsNormGrad(x.memory, memory(weight), rstd.memory, dy.memory, dx.memory, memory(dweight));
 }
 
+/** y = silu(gate) * up, all contiguous. */
+export function swiglu(gate: Operand, up: Operand, y: Operand): boolean {
+  n = 0;
+  put(y.size);
+  putOffsets(gate, up, y);
+  return native.swiglu(gate.memory, up.memory, y.memory);
+}
+
+export function swigluGrad(gate: Operand, up: Operand, dy: Operand, dgate: Operand, dup: Operand): boolean {
+  n = 0;
+  put(dy.size);
+  putOffsets(gate, up, dy, dgate, dup);
+  return native.swigluGrad(gate.memory, up.memory, dy.memory, dgate.memory, dup.memory);
+}
+
+/**
+ * Turns the pairs (i, i + D / 2) of x (B, H, T, D) into y of the same shape, each with unit stride along D, by contiguous
+ * tables (T, D / 2) or (B, T, D / 2); back when `inverse`.
+ */
+export function rotary(x: Operand, cosine: Operand, sine: Operand, y: Operand, inverse: boolean): boolean {
+  n = 0;
+  for (const size of x.shape) put(size);
+  putHeadStrides(x);
+  putHeadStrides(y);
+  put(cosine.shape.length === 2 ? 1 : 0);
+  put(inverse ? 1 : 0);
+  putOffsets(x, cosine, sine, y);
+  return native.rotary(x.memory, cosine.memory, sine.memory, y.memory);
+}
+
 /** Sizes and strides (elements) of C = alpha A B + beta C + bias, for `batch` products. */
 export interface GemmSizes {
   readonly batch: number;

@@ -26,8 +26,10 @@ import { crossEntropy, linearCrossEntropy } from './ops/loss.js';
 import { linear, matmul } from './ops/matmul.js';
 import * as movement from './ops/movement.js';
 import { layerNorm, rmsNorm } from './ops/norm.js';
+import { rotaryEmbedding } from './ops/rotary.js';
 import * as reduce from './ops/reduce.js';
 import { logSoftmax, softmax } from './ops/softmax.js';
+import { swiglu } from './ops/swiglu.js';
 import { Tensor } from './tensor.js';
 
 // prettier-ignore
@@ -62,7 +64,8 @@ const methods = {
   // in place
   add_, copy_, fill_, zero_,
   // products, norms, softmax, losses
-  crossEntropy, layerNorm, linear, linearCrossEntropy, logSoftmax, matmul, rmsNorm, scaledDotProductAttention, softmax,
+  crossEntropy, layerNorm, linear, linearCrossEntropy, logSoftmax, matmul, rmsNorm, rotaryEmbedding,
+  scaledDotProductAttention, softmax, swiglu,
 };
 
 const statics = { arange, eye, full, ones, onesLike, rand, randint, randn, tensor, zeros, zerosLike };

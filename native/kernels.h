@@ -139,6 +139,19 @@ struct AttentionGrad {
   float* dbias;  // (batch, heads, q_len, kv_len) contiguous, overwritten, or null
 };
 
+// Rotary position embedding of (batch, heads, len, head_dim), head_dim even, in half rotation: with c and s the rows of the
+// tables at a position, y[i] = x[i] c[i] - x[i + half] s[i] and y[i + half] = x[i + half] c[i] + x[i] s[i].
+struct Rotary {
+  int64_t batch, heads, len, head_dim;
+  const float* x;
+  HeadStrides x_stride;
+  float* y;
+  HeadStrides y_stride;
+  const float *cosine, *sine;  // (batch, len, head_dim / 2), or (len, head_dim / 2) when shared by all batches; contiguous
+  bool shared_tables;
+  bool inverse;  // rotate back: the gradient
+};
+
 // One of several arrays that a kernel works on at once.
 struct Numbers {
   DType type;
@@ -211,6 +224,13 @@ struct KernelTable {
   bool (*rms_norm)(const float* x, const float* weight, float* y, float* rstd, int64_t rows, int64_t cols, float eps);
   bool (*rms_norm_grad)(const float* x, const float* weight, const float* rstd, const float* dy, float* dx, float* dweight,
                         int64_t rows, int64_t cols, bool accumulate);
+
+  // ---- gated feed-forward (cpu/swiglu.cpp), float32: y = silu(gate) * up, and its gradients
+  bool (*swiglu)(const float* gate, const float* up, float* y, int64_t n);
+  bool (*swiglu_grad)(const float* gate, const float* up, const float* dy, float* dgate, float* dup, int64_t n);
+
+  // ---- rotary positions (cpu/rotary.cpp), float32
+  bool (*rotary)(const Rotary&);
 
   // ---- matrix products (cpu/gemm.cpp, openblas.cpp)
   bool (*gemm)(const Gemm&);

@@ -247,6 +247,26 @@ napi_value rms_norm_grad(napi_env env, napi_callback_info info) {
   return args.result(args.ok() && kernels.rms_norm_grad(x, weight, rstd, dy, dx, dweight, rows, cols, accumulate));
 }
 
+napi_value swiglu(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  int64_t n = args.integer();
+  const float* gate = args.floats(n);
+  const float* up = args.floats(n);
+  float* y = args.floats(n);
+  return args.result(args.ok() && kernels.swiglu(gate, up, y, n));
+}
+
+napi_value swiglu_grad(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  int64_t n = args.integer();
+  const float* gate = args.floats(n);
+  const float* up = args.floats(n);
+  const float* dy = args.floats(n);
+  float* dgate = args.floats(n);
+  float* dup = args.floats(n);
+  return args.result(args.ok() && kernels.swiglu_grad(gate, up, dy, dgate, dup, n));
+}
+
 // As Args::extent.
 int64_t matrix_extent(int64_t batch, int64_t batch_stride, int64_t rows, int64_t row, int64_t cols, int64_t col) {
   if (batch == 0 || rows == 0 || cols == 0) return 0;
@@ -334,6 +354,21 @@ napi_value attention_grad(napi_env env, napi_callback_info info) {
   return args.result(args.ok() && kernels.attention_grad(g));
 }
 
+napi_value rotary(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  Rotary r{};
+  r.batch = args.integer(), r.heads = args.integer(), r.len = args.integer(), r.head_dim = args.integer();
+  r.x_stride = head_strides(args), r.y_stride = head_strides(args);
+  r.shared_tables = args.flag();
+  r.inverse = args.flag();
+  int64_t table = (r.shared_tables ? 1 : r.batch) * r.len * (r.head_dim / 2);
+  r.x = args.floats(head_extent(r.x_stride, r.batch, r.heads, r.len, r.head_dim));
+  r.cosine = args.floats(table);
+  r.sine = args.floats(table);
+  r.y = args.floats(head_extent(r.y_stride, r.batch, r.heads, r.len, r.head_dim));
+  return args.result(args.ok() && kernels.rotary(r));
+}
+
 napi_value random_uniform(napi_env env, napi_callback_info info) {
   Args args(env, info);
   int64_t n = args.integer();
@@ -406,9 +441,12 @@ void define_kernels(napi_env env, napi_value exports, double* params) {
       {"layerNormGrad", layer_norm_grad},
       {"rmsNorm", rms_norm},
       {"rmsNormGrad", rms_norm_grad},
+      {"swiglu", swiglu},
+      {"swigluGrad", swiglu_grad},
       {"gemm", gemm},
       {"attention", attention},
       {"attentionGrad", attention_grad},
+      {"rotary", rotary},
       {"randomUniform", random_uniform},
       {"randomNormal", random_normal},
       {"dropout", dropout},

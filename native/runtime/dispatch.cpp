@@ -18,6 +18,8 @@
   void register_index(KernelTable&);       \
   void register_softmax(KernelTable&);     \
   void register_norm(KernelTable&);        \
+  void register_swiglu(KernelTable&);      \
+  void register_rotary(KernelTable&);      \
   void register_gemm(KernelTable&);        \
   void register_attention(KernelTable&);   \
   void register_random(KernelTable&);      \
@@ -29,6 +31,8 @@
     register_index(t);                     \
     register_softmax(t);                   \
     register_norm(t);                      \
+    register_swiglu(t);                    \
+    register_rotary(t);                    \
     register_gemm(t);                      \
     register_attention(t);                 \
     register_random(t);                    \

@@ -32,6 +32,8 @@ void register_reduce(KernelTable&);
 void register_index(KernelTable&);
 void register_softmax(KernelTable&);
 void register_norm(KernelTable&);
+void register_swiglu(KernelTable&);
+void register_rotary(KernelTable&);
 void register_gemm(KernelTable&);
 void register_attention(KernelTable&);
 void register_random(KernelTable&);
@@ -310,6 +312,22 @@ const Case cases[] = {
        return table.rms_norm(x.data(), w.data(), r[0].data(), r[1].data(), rows, cols, 1e-5f) &&
               table.rms_norm_grad(x.data(), w.data(), r[1].data(), dy.data(), r[2].data(), r[3].data(), rows, cols, false);
      }},
+    {"SwiGLU",
+     [](Results& r) {
+       auto gate = uniform(many, 1), up = uniform(many, 2), dy = uniform(many, 3);
+       r.assign({zeros(many), zeros(many), zeros(many)});
+       return table.swiglu(gate.data(), up.data(), r[0].data(), many) &&
+              table.swiglu_grad(gate.data(), up.data(), dy.data(), r[1].data(), r[2].data(), many);
+     }},
+    {"rotary positions",
+     [](Results& r) {
+       constexpr int64_t batch = 3, heads = 4, len = 131, size = 38;
+       auto x = uniform(batch * heads * len * size, 1), c = uniform(len * size / 2, 2), s = uniform(len * size / 2, 3);
+       HeadStrides strides{len * heads * size, size, heads * size};
+       Rotary p{batch, heads, len, size, x.data(), strides, nullptr, strides, c.data(), s.data(), true, false};
+       p.y = output(r, batch * heads * len * size).data();
+       return table.rotary(p);
+     }},
     {"matrix product", [](Results& r) { return gemm(r, 1, 131, 259, 67, false, false); }},
     {"matrix product, long k", [](Results& r) { return gemm(r, 1, 67, 65, 1031, true, false); }},
     {"matrix product, B transposed", [](Results& r) { return gemm(r, 3, 65, 131, 67, false, true); }},
@@ -336,7 +354,7 @@ const Case cases[] = {
 void register_kernels() {
   using namespace TSGPT_NS;
   for (auto fill : {register_elementwise, register_copy, register_reduce, register_index, register_softmax, register_norm,
-                    register_gemm, register_attention, register_random, register_optimizer}) {
+                    register_swiglu, register_rotary, register_gemm, register_attention, register_random, register_optimizer}) {
     fill(table);
   }
 }

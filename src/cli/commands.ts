@@ -186,7 +186,7 @@ export function samplingOptions(values: GenerateValues) {
     temperature: values.temperature,
     topK: values['top-k'],
     topP: values['top-p'],
-    ...(values.stop === undefined ? {} : { stop: values.stop }),
+    ...(values.stop === undefined ? {} : { stopStrings: values.stop }),
     ...(values.seed === undefined ? {} : { seed: values.seed }),
   };
 }

@@ -1,10 +1,17 @@
 /** Text generation with decoders. */
 
+export type { CausalModel } from './decoder.js';
+export { generate, type Prompt } from './generate.js';
 export {
-  generate,
+  BatchGeneration,
   Generation,
-  type CausalModel,
   type FinishReason,
-  type GenerateOptions,
-} from './generate.js';
+  type GeneratedPiece,
+  type ScoredToken,
+  type GeneratedSequence,
+  type TokenLogprobs,
+} from './generation.js';
+export type { GenerateOptions } from './options.js';
+export type { LogitsProcessor, ProcessorOptions } from './processors.js';
 export { sample, type SamplingOptions } from './sampling.js';
+export { TextStream, type TextDecoder } from './text-stream.js';

@@ -1,69 +1,102 @@
 /**
  * Token ids to text, piece by piece, never handing out what a later token could change: half a character (a byte-level
  * token that ends inside it) or the beginning of a stop text.
+ *
+ * What a token adds depends on its neighbours: SentencePiece drops the space before a text's first token, byte tokens
+ * make characters together. So a token is decoded together with a few before it, and its text is what it adds to
+ * theirs, as Hugging Face's text-generation-inference does it; each token is decoded a fixed number of times.
  */
 
-import { ArgumentError } from '../../lib/index.js';
 import type { Tokenizer } from '../tokenizers/index.js';
+import { StopStrings } from './stop-strings.js';
 
 const replacement = '\ufffd';
+/** Characters that may still become one: an unfinished character has at most three bytes, each shown by one of these. */
+const mostUnfinished = 3;
+/** Tokens before the new ones that are decoded with them. */
+const contextTokens = 6;
+/** So many tokens without a certain end of a character are no text; what came is then taken as it is. */
+const mostWindow = 64;
+
+/** What a stream needs of a tokenizer. */
+export type TextDecoder = Pick<Tokenizer, 'decode' | 'vocabSize'>;
 
 export class TextStream {
   /** Whether a stop text was met. Nothing is handed out after that. */
   stopped = false;
-  #pending: number[] = [];
+  /** Ids that are decoded together: context first, then those whose text is not all handed on. */
+  #window: number[];
+  #context: number;
+  /** How much of the window's text is context, or handed on. */
+  #sent: number;
+  /** Text that may be the beginning of a stop text. */
   #held = '';
+  readonly #stops: StopStrings;
 
+  /**
+   * @param stops Texts that end the stream; they are not handed out.
+   * @param before Ids of the text that the stream continues: the prompt.
+   * @throws ArgumentError when a stop text is empty.
+   */
   constructor(
-    private readonly tokenizer: Tokenizer,
-    private readonly stops: readonly string[],
+    private readonly tokenizer: TextDecoder,
+    stops: readonly string[] = [],
+    before: readonly number[] = [],
   ) {
-    if (stops.includes('')) throw new ArgumentError('generate: a stop text must not be empty');
+    this.#stops = new StopStrings(stops);
+    this.#window = before.slice(-contextTokens).filter((id) => id < tokenizer.vocabSize);
+    this.#context = this.#window.length;
+    this.#sent = certain(this.#text());
   }
 
   /** Adds a token and returns the text that is certain now. */
   push(id: number): string {
-    this.#pending.push(id);
-    const text = this.tokenizer.decode(this.#pending);
-    if (text.endsWith(replacement)) return '';
-    this.#pending = [];
-    return this.#release(text, false);
+    if (this.stopped) return '';
+    this.#window.push(id);
+    const text = this.#text();
+    const end = certain(text);
+    const piece = text.slice(this.#sent, end);
+    this.#sent = Math.max(this.#sent, end);
+    if (end === text.length && piece !== '') {
+      this.#window = this.#window.slice(this.#context);
+      this.#sent = this.#text().length;
+      this.#context = this.#window.length;
+    } else if (this.#window.length > mostWindow) {
+      this.#window = this.#window.slice(-contextTokens);
+      this.#sent = certain(this.#text());
+      this.#context = this.#window.length;
+    }
+    return this.#release(piece);
   }
 
   /** The text that was held back, at the end of the generation. */
   end(): string {
-    const text = this.#pending.length > 0 ? this.tokenizer.decode(this.#pending) : '';
-    this.#pending = [];
-    return this.#release(text, true);
+    if (this.stopped) return '';
+    const text = this.#release(this.#text().slice(this.#sent));
+    return this.stopped ? text : text + this.#held;
   }
 
-  #release(text: string, all: boolean): string {
-    if (this.stopped) return '';
-    this.#held += text;
-    const at = this.#firstStop();
-    if (at >= 0) {
+  #text(): string {
+    return this.#window.length === 0 ? '' : this.tokenizer.decode(this.#window);
+  }
+
+  #release(text: string): string {
+    const match = this.#stops.push(text);
+    if (match !== null) {
       this.stopped = true;
-      return this.#held.slice(0, at);
+      const upTo = this.#held + text.slice(0, match.end);
+      return upTo.slice(0, upTo.length - match.length);
     }
-    const keep = all ? 0 : this.#possibleStop();
-    const out = this.#held.slice(0, this.#held.length - keep);
-    this.#held = this.#held.slice(out.length);
+    const all = this.#held + text;
+    const out = all.slice(0, all.length - this.#stops.pending);
+    this.#held = all.slice(out.length);
     return out;
   }
+}
 
-  #firstStop(): number {
-    const found = this.stops.map((stop) => this.#held.indexOf(stop)).filter((at) => at >= 0);
-    return found.length === 0 ? -1 : Math.min(...found);
-  }
-
-  /** Length of the longest end of the held text that begins a stop text. */
-  #possibleStop(): number {
-    let longest = 0;
-    for (const stop of this.stops) {
-      for (let n = Math.min(stop.length - 1, this.#held.length); n > longest; n--) {
-        if (this.#held.endsWith(stop.slice(0, n))) longest = n;
-      }
-    }
-    return longest;
-  }
+/** Length of the part of a text that later tokens do not change. */
+function certain(text: string): number {
+  let unfinished = 0;
+  while (unfinished < mostUnfinished && text[text.length - 1 - unfinished] === replacement) unfinished++;
+  return text.length - unfinished;
 }

@@ -8,6 +8,9 @@ export type ConfigRule =
   | 'positive integer'
   | 'positive integer or null'
   | 'token id or null'
+  | 'token id, a list of them or null'
+  | 'layer count'
+  | 'object or null'
   | 'probability'
   | 'positive number'
   | 'boolean'
@@ -17,10 +20,17 @@ export type ConfigRules<C> = { readonly [K in keyof C]-?: ConfigRule };
 
 const isCount = (x: unknown): boolean => Number.isSafeInteger(x) && (x as number) > 0;
 
+const isTokenId = (x: unknown): boolean => Number.isSafeInteger(x) && (x as number) >= 0;
+
 const tests: Record<Extract<ConfigRule, string>, (x: unknown) => boolean> = {
   'positive integer': isCount,
   'positive integer or null': (x) => x === null || isCount(x),
-  'token id or null': (x) => x === null || (Number.isSafeInteger(x) && (x as number) >= 0),
+  'token id or null': (x) => x === null || isTokenId(x),
+  'token id, a list of them or null': (x) =>
+    x === null || isTokenId(x) || (Array.isArray(x) && x.every(isTokenId)),
+  // Far above any model's; each layer is a dozen objects before it has a weight.
+  'layer count': (x) => isCount(x) && (x as number) <= 10_000,
+  'object or null': (x) => x === null || (typeof x === 'object' && !Array.isArray(x)),
   probability: (x) => typeof x === 'number' && x >= 0 && x < 1,
   'positive number': (x) => typeof x === 'number' && x > 0 && Number.isFinite(x),
   boolean: (x) => typeof x === 'boolean',
@@ -38,7 +48,7 @@ export function checkConfig<C extends object>(model: string, config: C, rules: C
     const value = config[key];
     const fits = typeof rule === 'string' ? tests[rule](value) : rule.includes(value as string);
     if (!fits) {
-      const wanted = typeof rule === 'string' ? rule : `one of ${rule.join(', ')}`;
+      const wanted = typeof rule === 'string' ? (wordings[rule] ?? rule) : `one of ${rule.join(', ')}`;
       throw new ConfigError(
         `${model}: ${key} must be ${article(wanted)}, got ${typeof value === 'number' ? value : JSON.stringify(value)}`,
       );
@@ -55,12 +65,19 @@ export function checkConfig<C extends object>(model: string, config: C, rules: C
   return result as C;
 }
 
-const article = (rule: string): string => (/^(one|boolean)/.test(rule) ? rule : `a ${rule}`);
+const wordings: Partial<Record<ConfigRule & string, string>> = {
+  'layer count': 'positive integer up to 10000',
+};
+
+const article = (rule: string): string =>
+  /^(one|boolean)/.test(rule) ? rule : `${rule.startsWith('object') ? 'an' : 'a'} ${rule}`;
 
 /**
  * The keys of a config.json that this model knows; all others (notes of other programs) are left out.
  *
  * @param fixed Keys that change the computation, with the only value that is served.
+ * `auto_map` names program code that came with a model: it is never run, and a warning says so.
+ *
  * @throws ConfigError when one of those has another value.
  */
 export function knownKeys<C extends object>(
@@ -69,6 +86,9 @@ export function knownKeys<C extends object>(
   rules: ConfigRules<C>,
   fixed: Record<string, unknown>,
 ): Partial<C> {
+  if (Object.hasOwn(config, 'auto_map')) {
+    process.emitWarning(`${model}: auto_map is ignored; code that comes with a model is never run`);
+  }
   for (const [key, value] of Object.entries(fixed)) {
     if (Object.hasOwn(config, key) && config[key] !== value) {
       throw new ConfigError(

@@ -10,7 +10,6 @@
 
 import {
   add,
-  arange,
   ArgumentError,
   ConfigError,
   defaultGenerator,
@@ -21,7 +20,6 @@ import {
   reshape,
   scaledDotProductAttention,
   scope,
-  ShapeError,
   silu,
   slice,
   split,
@@ -31,6 +29,7 @@ import {
 import { Conv1D, Dropout, Embedding, LayerNorm, Linear, Module } from '../nn/index.js';
 import { KVCache, type LayerCache } from './cache.js';
 import { checkConfig, checkFits, knownKeys, type ConfigRules } from './config.js';
+import { type DecoderOptions, placeTokens } from './placement.js';
 import { loadCheckpoint, saveCheckpoint, type ConfigFile } from './pretrained.js';
 
 /** The keys of Hugging Face's config.json for `model_type` gpt2. */
@@ -119,14 +118,6 @@ const activations: Record<GPTConfig['activation_function'], (x: Tensor) => Tenso
   silu,
 };
 
-/** Arguments of {@link GPT.forward} and {@link GPT.hidden} beside the ids. */
-export interface GPTForwardOptions {
-  /** What came before: the ids are then the positions that follow it, and are added to it. */
-  readonly cache?: KVCache;
-  /** Compute the logits of the last position only. */
-  readonly lastOnly?: boolean;
-}
-
 class Attention extends Module {
   readonly c_attn: Conv1D;
   readonly c_proj: Conv1D;
@@ -143,7 +134,7 @@ class Attention extends Module {
     this.resid_dropout = new Dropout(config.resid_pdrop, generator);
   }
 
-  forward(x: Tensor, cache?: LayerCache): Tensor {
+  forward(x: Tensor, padding: Tensor | null, cache?: LayerCache): Tensor {
     const [B, T, C] = x.shape;
     const H = this.config.n_head;
     const heads = (t: Tensor): Tensor => transpose(reshape(t, [B, T, H, C / H]), 1, 2);
@@ -151,6 +142,7 @@ class Attention extends Module {
     const [keys, values] = cache?.append(k, v) ?? [k, v]; // (B, H, S, D), all positions so far
     const y = scaledDotProductAttention(q, keys, values, {
       causal: true,
+      mask: padding,
       dropout: this.training ? this.config.attn_pdrop : 0,
       generator: this.generator,
     });
@@ -195,9 +187,9 @@ class Block extends Module {
   }
 
   /** The scope gives back at once what neither the next block nor backward needs. */
-  forward(x: Tensor, cache?: LayerCache): Tensor {
+  forward(x: Tensor, padding: Tensor | null, cache?: LayerCache): Tensor {
     return scope(() => {
-      const attended = add(x, this.attn.forward(this.ln_1.forward(x), cache));
+      const attended = add(x, this.attn.forward(this.ln_1.forward(x), padding, cache));
       return add(attended, this.mlp.forward(this.ln_2.forward(attended)));
     });
   }
@@ -272,7 +264,7 @@ export class GPT extends Module {
    */
   static fromPretrained(folder: string, options: { dtype?: 'float32' | 'float16' | 'bfloat16' } = {}): GPT {
     const build = (config: ConfigFile): GPT => new GPT(knownKeys('GPT', config, rules, fixed));
-    return loadCheckpoint(folder, 'gpt2', build, weights).convertWeights(options.dtype ?? 'float32');
+    return loadCheckpoint(folder, ['gpt2'], build, weights).convertWeights(options.dtype ?? 'float32');
   }
 
   /** Writes config.json and model.safetensors, which Hugging Face's GPT2LMHeadModel loads. */
@@ -308,7 +300,7 @@ export class GPT extends Module {
    * @returns (B, T, V), or (B, 1, V) with `lastOnly`
    * @throws ShapeError when the sequence is longer than n_positions; IndexError when an id is outside the vocabulary.
    */
-  forward(ids: Tensor, options: GPTForwardOptions = {}): Tensor {
+  forward(ids: Tensor, options: DecoderOptions = {}): Tensor {
     return scope(() => linear(this.hidden(ids, options), this.headWeight));
   }
 
@@ -316,21 +308,12 @@ export class GPT extends Module {
    * What the output head is applied to: the normalized output of the last block, (B, T, C), or (B, 1, C) with `lastOnly`.
    * For a loss over the vocabulary that need not hold all logits.
    */
-  hidden(ids: Tensor, options: GPTForwardOptions = {}): Tensor {
-    const { cache, lastOnly = false } = options;
-    const past = cache?.length ?? 0;
-    const end = past + (ids.shape[1] ?? 0);
-    if (ids.rank !== 2 || end === past || end > this.config.n_positions) {
-      throw new ShapeError(
-        `GPT: ids must be (B, T) with T from 1 to ${this.config.n_positions - past}, got [${ids.shape.join(', ')}]` +
-          (past > 0 ? ` after ${past} cached positions` : ''),
-      );
-    }
+  hidden(ids: Tensor, options: DecoderOptions = {}): Tensor {
     return scope(() => {
-      const positions = arange(past, end, 1, { dtype: 'int32' });
+      const { positions, padding } = placeTokens('GPT', ids, options, this.config.n_positions);
       let x = this.drop.forward(add(this.wte.forward(ids), this.wpe.forward(positions))); // (B, T, C)
-      for (const [i, block] of this.h.entries()) x = block.forward(x, cache?.layers[i]);
-      return this.ln_f.forward(lastOnly ? slice(x, 1, -1) : x);
+      for (const [i, block] of this.h.entries()) x = block.forward(x, padding, options.cache?.layers[i]);
+      return this.ln_f.forward(options.lastOnly ? slice(x, 1, -1) : x);
     });
   }
 }

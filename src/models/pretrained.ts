@@ -39,20 +39,20 @@ export type ConfigFile = Record<string, unknown>;
  */
 export function loadCheckpoint<M extends Module>(
   folder: string,
-  modelType: string,
+  modelTypes: readonly string[],
   build: (config: ConfigFile) => M,
   names: WeightNames,
 ): M {
   finishReplacement(folder);
-  const config = readConfig(folder, modelType);
+  const config = readConfig(folder, modelTypes);
   using file = openSafetensors(join(folder, 'model.safetensors'));
   const model = withoutInit(() => build(config));
   model.loadStateDict(moduleNames(file, model, names));
   return model.eval();
 }
 
-/** config.json of a model folder, checked to be of `modelType`. */
-function readConfig(folder: string, modelType: string): ConfigFile {
+/** config.json of a model folder, checked to be of one of the types. */
+function readConfig(folder: string, modelTypes: readonly string[]): ConfigFile {
   const path = join(folder, 'config.json');
   let text: string;
   try {
@@ -76,8 +76,9 @@ function readConfig(folder: string, modelType: string): ConfigFile {
     throw new FileError(path, 'must hold a JSON object');
   }
   const { model_type: type } = config as ConfigFile;
-  if (type !== modelType) {
-    throw new ConfigError(`${path}: model_type is ${JSON.stringify(type)}, this class loads '${modelType}'`);
+  if (!modelTypes.includes(type as string)) {
+    const known = modelTypes.map((name) => `'${name}'`).join(', ');
+    throw new ConfigError(`${path}: model_type is ${JSON.stringify(type)}, this class loads ${known}`);
   }
   return config as ConfigFile;
 }

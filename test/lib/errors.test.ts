@@ -142,6 +142,16 @@ const thrown: Record<string, readonly Thrown[]> = {
     [() => ts.softmax(ids(1)), ts.DTypeError, 'softmax: needs a floating tensor, got int32 [1]'],
     [() => ts.softmax(zeros([2, 0])), ts.ShapeError, 'softmax: dimension -1 of [2, 0] is empty'],
   ],
+  'rotary positions and gates': [
+    [() => ts.rotaryEmbedding(cube, x, x), ts.ShapeError, 'rotaryEmbedding: x must be (B, H, T, D) with an even D, got x [2, 3, 4], cos [2, 3], sin [2, 3]'],
+    [() => ts.rotaryEmbedding(zeros([1, 1, 2, 3]), x, x), ts.ShapeError, 'x must be (B, H, T, D) with an even D, got x [1, 1, 2, 3]'],
+    [() => ts.rotaryEmbedding(zeros([1, 1, 3, 6]), x, x), ts.ShapeError, 'rotaryEmbedding: cos and sin must be (T, D / 2) or (B, T, D / 2), got x [1, 1, 3, 6], cos [2, 3], sin [2, 3]'],
+    [() => ts.rotaryEmbedding(zeros([1, 1, 2, 6]), x, zeros([2, 2])), ts.ShapeError, 'cos and sin must be (T, D / 2)'],
+    [() => ts.rotaryEmbedding(zeros([1, 1, 2, 6]), x, [1] as never), ts.ArgumentError, 'rotaryEmbedding: needs a tensor, got an array'],
+    [() => ts.rotaryEmbedding(ids(1), x, x), ts.DTypeError, 'rotaryEmbedding: needs a floating tensor, got int32 [1]'],
+    [() => ts.swiglu(x, zeros([3])), ts.ShapeError, 'swiglu: gate and up must have the same shape, got [2, 3] and [3]'],
+    [() => ts.swiglu(ids(1), ids(1)), ts.DTypeError, 'swiglu: needs a floating tensor, got int32 [1]'],
+  ],
   attention: [
     [() => ts.scaledDotProductAttention(x, x, x), ts.ShapeError, 'scaledDotProductAttention: q, k and v must be (B, H, T, D), got q [2, 3], k [2, 3], v [2, 3]'],
     [() => ts.scaledDotProductAttention(zeros([1, 3, 2, 4]), zeros([1, 2, 2, 4]), zeros([1, 2, 2, 4])), ts.ShapeError, 'the query heads must be a multiple of the key heads'],

@@ -58,6 +58,14 @@ const bool = (shape: readonly number[], big?: readonly number[]): Input => ({
   big,
 });
 
+const fixed = (shape: readonly number[], big?: readonly number[]): Input => ({
+  shape,
+  kind: 'fixed',
+  low: -1,
+  high: 1,
+  big,
+});
+
 const unary = (
   name: string,
   run: (x: Tensor) => Tensor,
@@ -221,6 +229,13 @@ const elementwise: OpCase[] = [
   ...binary('le', ts.le, (a, b) => Number(a <= b), { constant: true }),
   ...binary('gt', ts.gt, (a, b) => Number(a > b), { constant: true }),
   ...binary('ge', ts.ge, (a, b) => Number(a >= b), { constant: true }),
+  {
+    name: 'swiglu',
+    inputs: [float([3, 37], -3, 3, bigShape), float([3, 37], -3, 3, bigShape)],
+    run: ts.swiglu,
+    scalar: (gate, up) => gate * sigmoid(gate) * up,
+    scale: 4,
+  },
   {
     name: 'logicalAnd',
     inputs: [bool([3, 37], bigShape), bool([37], [1003])],
@@ -445,6 +460,21 @@ const layers: OpCase[] = [
     run: (x, w) => ts.rmsNorm(x, w),
     value: 16,
     gradient: 64,
+    scale: 4,
+  },
+  {
+    name: 'rotaryEmbedding',
+    inputs: [float([2, 3, 5, 38], -2, 2, [3, 4, 97, 38]), fixed([5, 19], [97, 19]), fixed([5, 19], [97, 19])],
+    run: (x, cosine, sine) => ts.rotaryEmbedding(x, cosine, sine),
+    value: 8,
+    scale: 4,
+  },
+  {
+    name: 'rotaryEmbedding, heads of a projection, positions by batch',
+    inputs: [float([2, 5, 24]), fixed([2, 5, 4]), fixed([2, 5, 4])],
+    run: (x, cosine, sine) =>
+      ts.rotaryEmbedding(ts.transpose(ts.reshape(x, [2, 5, 3, 8]), 1, 2), cosine, sine),
+    value: 8,
     scale: 4,
   },
   { name: 'softmax', inputs: [float(cube, -4, 4, bigCube)], run: (x) => ts.softmax(x), value: 8 },

@@ -34,6 +34,12 @@ interface GoldenModel {
   logits: number[][][];
   loss: number;
   loss_labels_masked_first5: number;
+  left_padded: {
+    input_ids: number[][];
+    attention_mask: number[][];
+    logits_last: number[][];
+    logits_seq0_from_pad_end: number[][];
+  };
   grad_of_loss: Record<string, { norm: number; sum: number; first4: number[] }>;
 }
 
@@ -86,6 +92,15 @@ describe('GPT against Hugging Face', () => {
       );
       expectClose(grad.slice(0, 4), first4, tolerance, `${name} gradient`);
     }
+  });
+
+  it('sees no padding', () => {
+    const { input_ids, attention_mask, logits_last, logits_seq0_from_pad_end } = expected.left_padded;
+    const attentionMask = tensor(attention_mask, { dtype: 'bool' });
+    const logits = noGrad(() => model.forward(int32(input_ids), { attentionMask }));
+    expectClose(slice(logits, 1, -1), logits_last, tolerance, 'last position');
+    const row = slice(slice(logits, 0, 0, 1), 1, attention_mask[0].indexOf(1));
+    expectClose(row, logits_seq0_from_pad_end, tolerance, 'after the padding');
   });
 
   it('ignores labels of -100', () => {
