@@ -323,5 +323,5 @@ const weights = {
   prefix: 'transformer.',
   unprefixed: /^lm_head\./,
   ignored: /\.attn\.(masked_)?bias$/,
-  tied: { name: 'lm_head.weight', to: 'wte.weight' },
+  tied: [{ name: 'lm_head.weight', to: 'wte.weight' }],
 };

@@ -5,3 +5,23 @@ export { Llama, type LlamaConfig, type LlamaModelType, type LlamaPreset } from '
 export type { DecoderOptions } from './placement.js';
 export type { RopeScaling } from './rope.js';
 export { GPT, type GPTConfig, type GPTPreset } from './gpt.js';
+export { BertModel, type BertConfig, type BertOptions, type BertPreset } from './bert.js';
+export {
+  BertForMaskedLM,
+  BertForPreTraining,
+  BertForQuestionAnswering,
+  BertForSequenceClassification,
+  BertForTokenClassification,
+} from './bert-heads.js';
+export { poolTokens, type EncoderOptions, type Pooling, type SegmentedEncoderOptions } from './encoder.js';
+export { type LoadEncoderOptions } from './encoder-files.js';
+export {
+  answerLoss,
+  classificationLoss,
+  labelIndex,
+  tokenClassificationLoss,
+  type AnswerLogits,
+  type LabelConfig,
+  type ProblemType,
+} from './labels.js';
+export { maskedTokenLoss, preTrainingLoss, type MaskedLanguageModel } from './masked-loss.js';

@@ -25,8 +25,12 @@ export interface WeightNames {
   readonly unprefixed: RegExp;
   /** Entries of a file that are not weights. */
   readonly ignored: RegExp;
-  /** The tied tensor: a file may hold it under either name, or both. */
-  readonly tied: { readonly name: string; readonly to: string };
+  /** Tied tensors, which the module has as `to` only: a file may hold them under either name, or both. */
+  readonly tied: readonly { readonly name: string; readonly to: string }[];
+  /** The module's name of an entry, where more than the prefix differs. */
+  readonly rename?: (name: string) => string;
+  /** Parameters that keep their random weights, in a file (`given`) or not: a new head. */
+  readonly fresh?: (name: string, given: boolean) => boolean;
 }
 
 /** The contents of config.json. */
@@ -46,8 +50,13 @@ export function loadCheckpoint<M extends Module>(
   finishReplacement(folder);
   const config = readConfig(folder, modelTypes);
   using file = openSafetensors(join(folder, 'model.safetensors'));
-  const model = withoutInit(() => build(config));
-  model.loadStateDict(moduleNames(file, model, names));
+  const { fresh } = names;
+  const model = fresh === undefined ? withoutInit(() => build(config)) : build(config);
+  const state = moduleNames(file, model, names);
+  if (fresh !== undefined) {
+    for (const [name, p] of model.stateDict()) if (fresh(name, state.has(name))) state.set(name, p);
+  }
+  model.loadStateDict(state);
   return model.eval();
 }
 
@@ -87,21 +96,27 @@ function readConfig(folder: string, modelTypes: readonly string[]): ConfigFile {
 function moduleNames(
   file: { names(): string[]; tensor(name: string): Tensor },
   model: Module,
-  { prefix, ignored, tied }: WeightNames,
+  { prefix, ignored, tied, rename = (name) => name }: WeightNames,
 ): Map<string, Tensor> {
+  const own = model.stateDict();
   const state = new Map<string, Tensor>();
-  for (const name of file.names()) {
-    if (ignored.test(name)) continue;
-    state.set(name.startsWith(prefix) ? name.slice(prefix.length) : name, file.tensor(name));
+  for (const entry of file.names()) {
+    if (ignored.test(entry)) continue;
+    const name = rename(entry.startsWith(prefix) ? entry.slice(prefix.length) : entry);
+    state.set(own.has(name) ? name : modernName(name), file.tensor(entry));
   }
-  if (!model.stateDict().has(tied.name)) {
+  for (const { name, to } of tied) {
+    if (own.has(name)) continue;
     // The embedding wins where a tied file holds both.
-    const head = state.get(tied.name);
-    state.delete(tied.name);
-    if (head !== undefined && !state.has(tied.to)) state.set(tied.to, head);
+    const head = state.get(name);
+    state.delete(name);
+    if (head !== undefined && !state.has(to)) state.set(to, head);
   }
   return state;
 }
+
+/** Files of TensorFlow's time call a norm's weight gamma and its bias beta. */
+const modernName = (name: string): string => name.replace(/\.gamma$/, '.weight').replace(/\.beta$/, '.bias');
 
 /** Writes config.json and model.safetensors, each whole or not at all. */
 export function saveCheckpoint(folder: string, model: Module, config: ConfigFile, names: WeightNames): void {
