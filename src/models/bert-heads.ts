@@ -31,7 +31,13 @@ const load = <M extends LoadedEncoder>(
   folder: string,
   options: LoadEncoderOptions,
 ): M =>
-  loadEncoder(folder, bertFamily, part, (config, more) => new Model(knownBertKeys(config), more), options);
+  loadEncoder(
+    folder,
+    bertFamily,
+    part,
+    (config, more) => new Model(knownBertKeys('BERT', config), more),
+    options,
+  );
 
 class Transform extends Module {
   readonly dense: Linear;
@@ -97,7 +103,7 @@ export class BertForMaskedLM extends Module {
 
   /** The model in a folder of Hugging Face's layout, in evaluation mode. */
   static fromPretrained(folder: string, options: LoadEncoderOptions = {}): BertForMaskedLM {
-    const part = { head: 'cls.predictions', pooler: false, tied: tiedPredictions };
+    const part = { head: ['cls.predictions'], pooler: false, tied: tiedPredictions };
     return load(BertForMaskedLM, part, folder, options);
   }
 
@@ -162,7 +168,7 @@ export class BertForPreTraining extends Module {
 
   /** The model in a folder of Hugging Face's layout, in evaluation mode. */
   static fromPretrained(folder: string, options: LoadEncoderOptions = {}): BertForPreTraining {
-    return load(BertForPreTraining, { head: 'cls', pooler: true, tied: tiedPredictions }, folder, options);
+    return load(BertForPreTraining, { head: ['cls'], pooler: true, tied: tiedPredictions }, folder, options);
   }
 
   /** Writes config.json and model.safetensors, which Hugging Face's class of this name loads. */
@@ -234,7 +240,7 @@ export class BertForSequenceClassification extends Module {
    * });
    */
   static fromPretrained(folder: string, options: LoadEncoderOptions = {}): BertForSequenceClassification {
-    return load(BertForSequenceClassification, { head: 'classifier', pooler: true }, folder, options);
+    return load(BertForSequenceClassification, { head: ['classifier'], pooler: true }, folder, options);
   }
 
   /** Writes config.json and model.safetensors, which Hugging Face's class of this name loads. */
@@ -274,7 +280,7 @@ export class BertForTokenClassification extends Module {
 
   /** The model in a folder of Hugging Face's layout, in evaluation mode. */
   static fromPretrained(folder: string, options: LoadEncoderOptions = {}): BertForTokenClassification {
-    return load(BertForTokenClassification, { head: 'classifier', pooler: false }, folder, options);
+    return load(BertForTokenClassification, { head: ['classifier'], pooler: false }, folder, options);
   }
 
   /** Writes config.json and model.safetensors, which Hugging Face's class of this name loads. */
@@ -311,7 +317,7 @@ export class BertForQuestionAnswering extends Module {
 
   /** The model in a folder of Hugging Face's layout, in evaluation mode. */
   static fromPretrained(folder: string, options: LoadEncoderOptions = {}): BertForQuestionAnswering {
-    return load(BertForQuestionAnswering, { head: 'qa_outputs', pooler: false }, folder, options);
+    return load(BertForQuestionAnswering, { head: ['qa_outputs'], pooler: false }, folder, options);
   }
 
   /** Writes config.json and model.safetensors, which Hugging Face's class of this name loads. */

@@ -348,8 +348,8 @@ export class BertModel extends Module {
     { pooler = true, ...options }: Omit<LoadEncoderOptions, 'newHead' | 'labels'> & { pooler?: boolean } = {},
   ): BertModel {
     const build = (config: ConfigFile, more: BertOptions): BertModel =>
-      new BertModel(knownBertKeys(config), { ...more, pooler });
-    return loadEncoder(folder, bertFamily, { head: null, pooler }, build, options);
+      new BertModel(knownBertKeys('BertModel', config), { ...more, pooler });
+    return loadEncoder(folder, bertFamily, { head: [], pooler }, build, options);
   }
 
   /** Writes config.json and model.safetensors, which Hugging Face's BertModel loads. */
@@ -406,8 +406,8 @@ export function checkBertConfig(model: string, config: Partial<BertConfig>): Ber
 }
 
 /** The keys of a config.json that BERT knows. */
-export const knownBertKeys = (config: ConfigFile): Partial<BertConfig> =>
-  knownKeys('BertModel', config, rules, fixed);
+export const knownBertKeys = (model: string, config: ConfigFile): Partial<BertConfig> =>
+  knownKeys(model, config, rules, fixed);
 
 export function bertPreset(name: BertPreset): Partial<BertConfig> {
   if (!Object.hasOwn(presets, name)) {

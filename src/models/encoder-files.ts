@@ -37,8 +37,8 @@ export interface EncoderFamily {
 
 /** A class of a family. */
 export interface EncoderPart {
-  /** What its head's names begin with, `cls.predictions`; null for the base model. */
-  readonly head: string | null;
+  /** What its head's names begin with, `cls.predictions`; none for the base model. */
+  readonly head: readonly string[];
   readonly pooler: boolean;
   readonly tied?: WeightNames['tied'];
 }
@@ -65,12 +65,13 @@ export function loadEncoder<M extends LoadedEncoder>(
 ): M {
   checkOptions('fromPretrained', options, optionNames);
   const { dtype = 'float32', newHead = false, labels, generator = defaultGenerator } = options;
-  if (newHead && part.head === null) {
+  if (newHead && part.head.length === 0) {
     throw new ArgumentError(`fromPretrained: newHead needs a class with a head, this is the base model`);
   }
   const initialized: string[] = [];
   const fresh = (name: string, given: boolean): boolean => {
-    const isNew = name.startsWith(`${part.head}.`) || (!given && name.includes('pooler.'));
+    const isNew =
+      part.head.some((head) => name.startsWith(`${head}.`)) || (!given && name.includes('pooler.'));
     if (isNew) initialized.push(name);
     return isNew;
   };
@@ -84,25 +85,33 @@ export function loadEncoder<M extends LoadedEncoder>(
     model.initialized = initialized;
     return model.convertWeights(dtype);
   } catch (error) {
-    if (!(error instanceof StateDictError) || part.head === null || newHead) throw error;
+    if (!(error instanceof StateDictError) || part.head.length === 0 || newHead) throw error;
     throw new StateDictError(
       `${error.message}; newHead: true loads the base model and starts with a new head`,
     );
   }
 }
 
-function namesOf({ base, heads }: EncoderFamily, part: EncoderPart, newHead: boolean): WeightNames {
-  const { head, pooler, tied = [] } = part;
-  const isHead = new RegExp(`^(${heads.join('|')})\\.`);
-  const ignored = ['\\.position_ids$'];
-  ignored.push(`^${head === null || newHead ? '' : `(?!${head}\\.)`}(${heads.join('|')})\\.`);
+function namesOf(
+  family: EncoderFamily,
+  { head, pooler, tied = [] }: EncoderPart,
+  newHead: boolean,
+): WeightNames {
+  const { base } = family;
+  const below = (prefixes: readonly string[]): string => `(${prefixes.join('|')})\\.`;
+  const isHead = new RegExp(`^${below(family.heads)}`);
+  const isBase = head.length === 0;
+  const ignored = [
+    '\\.position_ids$',
+    `^${isBase || newHead ? '' : `(?!${below(head)})`}${below(family.heads)}`,
+  ];
   if (!pooler) ignored.push(`^(${base}\\.)?pooler\\.`);
   return {
-    prefix: head === null ? `${base}.` : '',
+    prefix: isBase ? `${base}.` : '',
     unprefixed: /^/,
     ignored: new RegExp(ignored.join('|')),
     tied,
-    ...(head === null
+    ...(isBase
       ? {}
       : { rename: (name) => (isHead.test(name) || name.startsWith(`${base}.`) ? name : `${base}.${name}`) }),
   };

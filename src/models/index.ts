@@ -25,3 +25,19 @@ export {
   type ProblemType,
 } from './labels.js';
 export { maskedTokenLoss, preTrainingLoss, type MaskedLanguageModel } from './masked-loss.js';
+export {
+  DistilBertForMaskedLM,
+  DistilBertForQuestionAnswering,
+  DistilBertForSequenceClassification,
+  DistilBertForTokenClassification,
+  DistilBertModel,
+  type DistilBertConfig,
+} from './distilbert.js';
+export {
+  RobertaForMaskedLM,
+  RobertaForQuestionAnswering,
+  RobertaForSequenceClassification,
+  RobertaForTokenClassification,
+  RobertaModel,
+  type RobertaConfig,
+} from './roberta.js';
