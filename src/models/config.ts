@@ -10,6 +10,7 @@ export type ConfigRule =
   | 'token id or null'
   | 'token id, a list of them or null'
   | 'layer count'
+  | 'layer count or null'
   | 'object'
   | 'object or null'
   | 'probability'
@@ -37,6 +38,7 @@ const tests: Record<Extract<ConfigRule, string>, (x: unknown) => boolean> = {
   // Far above any model's; each layer is a dozen objects before it has a weight.
   'layer count': (x) => isCount(x) && (x as number) <= 10_000,
   object: isObject,
+  'layer count or null': (x) => x === null || (isCount(x) && (x as number) <= 10_000),
   'object or null': (x) => x === null || isObject(x),
   probability: isProbability,
   'probability or null': (x) => x === null || isProbability(x),
@@ -76,6 +78,7 @@ export function checkConfig<C extends object>(model: string, config: C, rules: C
 
 const wordings: Partial<Record<ConfigRule & string, string>> = {
   'layer count': 'positive integer up to 10000',
+  'layer count or null': 'positive integer up to 10000 or null',
 };
 
 const article = (rule: string): string =>

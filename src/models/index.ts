@@ -41,3 +41,6 @@ export {
   RobertaModel,
   type RobertaConfig,
 } from './roberta.js';
+export { Seq2SeqCache } from './seq2seq-cache.js';
+export { seq2seqLoss, shiftRight } from './seq2seq-loss.js';
+export { T5, type T5Config, type T5DecoderOptions, type T5Preset } from './t5.js';

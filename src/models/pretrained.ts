@@ -39,19 +39,21 @@ export type ConfigFile = Record<string, unknown>;
 /**
  * Builds the model that config.json describes and copies model.safetensors into it.
  *
+ * @param build Makes the model from the configuration; it may look which entries the file has.
  * @throws FileError, ConfigError or StateDictError naming what does not fit.
  */
 export function loadCheckpoint<M extends Module>(
   folder: string,
   modelTypes: readonly string[],
-  build: (config: ConfigFile) => M,
+  build: (config: ConfigFile, entries: readonly string[]) => M,
   names: WeightNames,
 ): M {
   finishReplacement(folder);
   const config = readConfig(folder, modelTypes);
   using file = openSafetensors(join(folder, 'model.safetensors'));
   const { fresh } = names;
-  const model = fresh === undefined ? withoutInit(() => build(config)) : build(config);
+  const make = (): M => build(config, file.names());
+  const model = fresh === undefined ? withoutInit(make) : make();
   const state = moduleNames(file, model, names);
   if (fresh !== undefined) {
     for (const [name, p] of model.stateDict()) if (fresh(name, state.has(name))) state.set(name, p);
