@@ -12,6 +12,7 @@ export {
   type SafetensorsFile,
   type SafetensorsInfo,
 } from './formats/safetensors.js';
+export { openGguf, type DequantizedDType, type GgufFile, type GgufInfo } from './formats/gguf.js';
 export { writeFileAtomic } from './formats/atomic-file.js';
 export type { NativeInfo } from './native-addon.js';
 export * from './ops/attention.js';

@@ -40,11 +40,34 @@ export type BinaryOp = (typeof binaryOps)[number];
 export const reduceOps = ['sum', 'mean', 'max', 'min', 'prod', 'argmax', 'argmin'] as const;
 export type ReduceOp = (typeof reduceOps)[number];
 
+/** Order of the native Quantization. */
+export const quantizations = [
+  'Q4_0', 'Q4_1', 'Q5_0', 'Q5_1', 'Q8_0', 'Q2_K', 'Q3_K', 'Q4_K', 'Q5_K', 'Q6_K', 'IQ4_NL', 'IQ4_XS',
+] as const; // prettier-ignore
+export type Quantization = (typeof quantizations)[number];
+
+/** How many numbers a block of each holds, and in how many bytes (`block_layout` in native/kernels.h). */
+export const blockLayouts: Readonly<Record<Quantization, { numbers: number; bytes: number }>> = {
+  Q4_0: { numbers: 32, bytes: 18 },
+  Q4_1: { numbers: 32, bytes: 20 },
+  Q5_0: { numbers: 32, bytes: 22 },
+  Q5_1: { numbers: 32, bytes: 24 },
+  Q8_0: { numbers: 32, bytes: 34 },
+  Q2_K: { numbers: 256, bytes: 84 },
+  Q3_K: { numbers: 256, bytes: 110 },
+  Q4_K: { numbers: 256, bytes: 144 },
+  Q5_K: { numbers: 256, bytes: 176 },
+  Q6_K: { numbers: 256, bytes: 210 },
+  IQ4_NL: { numbers: 32, bytes: 18 },
+  IQ4_XS: { numbers: 256, bytes: 136 },
+};
+
 const numbered = <K extends string>(names: readonly K[]): Record<K, number> =>
   Object.fromEntries(names.map((name, i) => [name, i])) as Record<K, number>;
 const unaryIds = numbered(unaryOps);
 const binaryIds = numbered(binaryOps);
 const reduceIds = numbered(reduceOps);
+const quantizationIds = numbered(quantizations);
 
 const p = native.params;
 let n = 0;
@@ -146,6 +169,17 @@ export function fill(y: Operand, value: number): boolean {
   put(value);
   put(y.offset);
   return native.fill(y.memory);
+}
+
+/** The numbers of `y.size` quantized weights, whose blocks begin at byte `start` of `bytes`. */
+export function dequantize(type: Quantization, bytes: Uint8Array, start: number, y: Operand): boolean {
+  n = 0;
+  put(quantizationIds[type]);
+  put(dtypes[y.dtype].id);
+  put(y.size / blockLayouts[type].numbers);
+  put(start);
+  put(y.offset);
+  return native.dequantize(bytes, y.memory);
 }
 
 /** Reduces the middle dimension of the contiguous x (outer, count, inner). */

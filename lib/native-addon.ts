@@ -11,6 +11,7 @@ type KernelName =
   | 'where'
   | 'copy'
   | 'fill'
+  | 'dequantize'
   | 'reduce'
   | 'cumsum'
   | 'indexSelect'
@@ -70,6 +71,10 @@ export type NativeAddon = Record<KernelName, Kernel> & {
   sweepWatched(): number[];
   /** A file's bytes, mapped privately. Throws the system's reason. */
   mapFile(path: string): ArrayBuffer;
+  /** What kernels throw whose memory lies in a mapped file that became shorter. */
+  onLostFile(makeError: (path: string) => Error): void;
+  /** Throws that error for an array in such a file. */
+  checkFile(array: TypedArray): void;
   /** Bytes of workspace held by the kernels' threads. */
   scratchBytes(): number;
   info(): NativeInfo;

@@ -69,6 +69,12 @@ export class Tensor {
     return new Tensor(Storage.allocate(dtype, sizeOf(shape)), shape, strides, 0, origin);
   }
 
+  /** @internal A shape without memory, for a parameter that a checkpoint's tensor will replace. Kernels refuse it. */
+  static withoutMemory(shape: Shape): Tensor {
+    const storage = Storage.over('float32', new Float32Array(0));
+    return new Tensor(storage, shape, contiguousStrides(shape), 0, 'withoutInit');
+  }
+
   /** @internal Another view of this tensor's storage. */
   view(shape: Shape, strides: Shape, offset: number, origin: string): Tensor {
     return new Tensor(this.storage, shape, strides, offset, origin);

@@ -80,6 +80,18 @@ enum class BinaryOp : int32_t {
 
 enum class ReduceOp : int32_t { sum, mean, max, min, prod, argmax, argmin, count_ };  // arg* write int32, first of ties
 
+// Quantized weights in blocks, by ggml's names (cpu/dequantize.cpp has the layouts).
+enum class Quantization : int32_t { q4_0, q4_1, q5_0, q5_1, q8_0, q2_k, q3_k, q4_k, q5_k, q6_k, iq4_nl, iq4_xs, count_ };
+
+struct BlockLayout {
+  int64_t numbers, bytes;
+};
+constexpr BlockLayout block_layout(Quantization type) {
+  constexpr BlockLayout layouts[] = {{32, 18},   {32, 20},   {32, 22},   {32, 24},   {32, 34}, {256, 84},
+                                     {256, 110}, {256, 144}, {256, 176}, {256, 210}, {32, 18}, {256, 136}};
+  return layouts[static_cast<int>(type)];
+}
+
 // Iteration space of an elementwise kernel. A stride of 0 broadcasts. The output is contiguous unless said otherwise.
 struct Space {
   int32_t rank;
@@ -183,6 +195,9 @@ struct KernelTable {
   // source, operand 1 the destination. accumulate: destination += source (float32, float64).
   bool (*copy)(DType from, DType to, const Space&, const void* source, void* destination, bool accumulate);
   bool (*fill)(DType, void* y, int64_t n, double value);
+
+  // ---- quantized blocks to float32, float16 or bfloat16 (cpu/dequantize.cpp)
+  bool (*dequantize)(Quantization, DType to, const uint8_t* x, void* y, int64_t blocks);
 
   // ---- reductions and scans along the middle dimension (cpu/reduce.cpp)
   bool (*reduce)(ReduceOp, DType, const void* x, void* out, int64_t outer, int64_t n, int64_t inner);

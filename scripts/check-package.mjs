@@ -93,6 +93,7 @@ function checkContents(tarball) {
     'binding.gyp',
     'native/kernels.h',
     'scripts/build-native.mjs',
+    'node_modules/@huggingface/jinja/package.json',
     'node_modules/node-gyp-build/package.json',
     ...[...Object.values(manifest.exports), ...Object.values(manifest.bin)].map((path) =>
       path.replace('./', ''),
@@ -104,7 +105,7 @@ function checkContents(tarball) {
   expect(files.filter((file) => prebuilt.test(file)).length === 1, 'the prebuilt module is missing');
 
   const allowed =
-    /^((package\.json|README\.md|LICENSE|CHANGELOG\.md|CMakeLists\.txt|binding\.gyp|scripts\/build-native\.mjs)$|native\/.*\.(cpp|h|cu|mm|metal)$|(lib|src)\/.*\.ts$|dist\/(lib|src)\/.*\.(js|d\.ts)(\.map)?$|prebuilds\/|node_modules\/node-gyp-build\/)/;
+    /^((package\.json|README\.md|LICENSE|CHANGELOG\.md|CMakeLists\.txt|binding\.gyp|scripts\/build-native\.mjs)$|native\/.*\.(cpp|h|cu|mm|metal)$|(lib|src)\/.*\.ts$|dist\/(lib|src)\/.*\.(js|d\.ts)(\.map)?$|prebuilds\/|node_modules\/(node-gyp-build|@huggingface\/jinja)\/)/;
   const foreign = files.filter((file) => !allowed.test(file));
   expect(foreign.length === 0, `not meant to be published: ${foreign.join(', ')}`);
   const stale = files

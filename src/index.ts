@@ -10,3 +10,4 @@ export * from './tokenizers/index.js';
 export * from './data/index.js';
 export * from './training/index.js';
 export * from './generation/index.js';
+export * from './evaluation/index.js';

@@ -14,7 +14,10 @@ const root = resolve(import.meta.dirname, '..');
 const strata: [RegExp, number][] = [
   [/^lib\/(errors|dtype|shape|native-addon)\.ts$/, 0],
   [/^lib\/(native|kernels|storage|half|format|threads)\.ts$/, 1],
-  [/^lib\/formats\/(atomic-file|system-error|safetensors-header)\.ts$/, 1],
+  [
+    /^lib\/formats\/(atomic-file|system-error|mapped-file|file-kind|json-file|safetensors-header|gguf-header)\.ts$/,
+    1,
+  ],
   [/^lib\/(tensor|op|autograd|random)\.ts$/, 2],
   [/^lib\/(ops|formats)\//, 3],
   [/^lib\/(methods|index|settings)\.ts$/, 3],

@@ -1,6 +1,6 @@
 /**
- * Prefill and greedy decoding at batch 1 through `generate`, with its cache and sampling, from a prompt of one token.
- * The first logits and the first tokens must be the same for all contenders.
+ * Prefill and greedy decoding through `generate`, with its cache and sampling, from prompts of one token: at batch 1, where
+ * the first logits and the first tokens must be the same for all contenders, and eight texts at once.
  */
 
 import { noGrad, scope, setFloat32MatmulPrecision, tensor } from '../../lib/index.js';
@@ -19,10 +19,20 @@ const prompt = tokenIds(task.prompt, V);
 /** Ids are all this needs: a character for each. */
 const tokenizer = new CharTokenizer(Array.from({ length: V }, (_, id) => String.fromCodePoint(0x10000 + id)));
 
+const batch = 8;
+
 async function run(ids: Int32Array, maxNewTokens: number) {
-  const generation = generate(model, tokenizer, ids, { maxNewTokens, temperature: 0 });
+  const generation = generate(model, tokenizer, ids, { maxNewTokens, temperature: 0, eosTokenId: null });
   await generation.text();
   return generation;
+}
+
+/** Seconds for the tokens after the first of each text. */
+async function runBatch(maxNewTokens: number): Promise<number> {
+  const prompts = Array.from(prompt.subarray(0, batch), (id) => [id]);
+  const generation = generate(model, tokenizer, prompts, { maxNewTokens, temperature: 0, eosTokenId: null });
+  await generation.texts();
+  return generation.decodeSeconds;
 }
 
 const logits = noGrad(() =>
@@ -33,6 +43,7 @@ const logits = noGrad(() =>
 );
 const { prefillSeconds } = await run(prompt, 1);
 const { tokens, decodeSeconds } = await run(prompt.subarray(0, 1), task.new + 1);
+const batchSeconds = await runBatch(task.new + 1);
 const weights = 12 * n_layer * n_embd ** 2 + V * n_embd;
 report(
   {
@@ -44,6 +55,11 @@ report(
     [`${dtype} decode ${task.new}`]: {
       seconds: decodeSeconds,
       tokens: task.new,
+      memoryBytes: (dtype === 'float32' ? 4 : 2) * weights * task.new,
+    },
+    [`${dtype} decode ${task.new}, batch ${batch}`]: {
+      seconds: batchSeconds,
+      tokens: batch * task.new,
       memoryBytes: (dtype === 'float32' ? 4 : 2) * weights * task.new,
     },
   },

@@ -143,13 +143,25 @@ function isFolder(path: string): boolean {
  * them).
  *
  * @param write Writes the new files into the folder that it is given. Files that it does not write stay as
- * they are.
+ * they are, but for those that are:
+ * @param stale Files that go when the new ones come, where they are not among these.
  */
-export function replaceFiles(folder: string, write: (staging: string) => void): void {
+export function replaceFiles(
+  folder: string,
+  write: (staging: string) => void,
+  stale: (name: string) => boolean = () => false,
+): void {
   makeFolder(folder);
   finishReplacement(folder);
   removeLeftovers(folder);
-  createFolder(join(folder, commitName), write, folder);
+  const old = readdirSync(folder).filter(stale);
+  const commit = (staging: string): void => {
+    write(staging);
+    const written = new Set(readdirSync(staging));
+    // A folder in the place of a file: the file goes.
+    for (const name of old) if (!written.has(name)) mkdirSync(join(staging, name));
+  };
+  createFolder(join(folder, commitName), commit, folder);
   finishReplacement(folder);
 }
 
@@ -207,7 +219,12 @@ export function finishReplacement(folder: string): void {
 
 function move(from: string, to: string): void {
   try {
-    renameSync(from, to);
+    if (lstatSync(from).isDirectory()) {
+      rmSync(to, { force: true });
+      rmdirSync(from);
+    } else {
+      renameSync(from, to);
+    }
   } catch (error) {
     if (systemCode(error) !== 'ENOENT') throw error;
   }

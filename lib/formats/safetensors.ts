@@ -7,17 +7,16 @@
  */
 
 import { isUtf8 } from 'node:buffer';
-import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs';
 
-import { dtypes, type DType, type TypedArray } from '../dtype.js';
+import { dtypes, type DType } from '../dtype.js';
 import { ArgumentError, didYouMean, FileError } from '../errors.js';
-import { native } from '../native.js';
 import { contiguousStrides, maxRank, type Shape } from '../shape.js';
 import { Storage } from '../storage.js';
 import { checkTensor, Tensor } from '../tensor.js';
 import { writeFileAtomic } from './atomic-file.js';
+import { otherKind } from './file-kind.js';
+import { checkFile, elementsAt, mapFile, narrowed } from './mapped-file.js';
 import { parseHeader, type Entry } from './safetensors-header.js';
-import { fileError } from './system-error.js';
 
 /** Greatest length of a header in bytes: the reference's limit. */
 const headerLimit = 100_000_000;
@@ -100,11 +99,13 @@ export class SafetensorsFile {
           `supported are ${[...dtypeByTag.keys()].join(', ')} and I64 (as int32)`,
       );
     }
-    let data: TypedArray;
+    let data = elementsAt(this.#buffer, dtype, start, entry.end - entry.begin);
     if (entry.dtype === 'I64') {
-      data = this.#narrowed(name, this.#view('int32', start, entry.end - entry.begin));
+      data = narrowed(data, (position) => {
+        const what = `tensor '${name}' is I64 and its element ${position} does not fit into int32`;
+        throw new FileError(this.path, what);
+      });
     } else {
-      data = this.#view(dtype, start, entry.end - entry.begin);
       if (dtype === 'bool' && data.some((byte) => byte > 1)) {
         throw new FileError(this.path, `tensor '${name}' is BOOL and has bytes other than 0 and 1`);
       }
@@ -132,29 +133,6 @@ export class SafetensorsFile {
     if (entry !== undefined) return entry;
     throw new FileError(this.path, `has no tensor '${name}'${didYouMean(name, this.#entries.keys())}`);
   }
-
-  #view(dtype: DType, start: number, bytes: number): TypedArray {
-    const { array, bytes: elementBytes } = dtypes[dtype];
-    const buffer = this.#buffer!;
-    return start % elementBytes === 0
-      ? new array(buffer, start, bytes / elementBytes)
-      : new array(buffer.slice(start, start + bytes), 0, bytes / elementBytes);
-  }
-
-  /** 64-bit integers, given as pairs of words, as 32-bit ones. */
-  #narrowed(name: string, words: TypedArray): Int32Array {
-    const narrow = new Int32Array(words.length / 2);
-    for (let i = 0; i < narrow.length; i++) {
-      narrow[i] = words[2 * i];
-      if (words[2 * i + 1] !== narrow[i] >> 31) {
-        throw new FileError(
-          this.path,
-          `tensor '${name}' is I64 and its element ${i} does not fit into int32`,
-        );
-      }
-    }
-    return narrow;
-  }
 }
 
 /**
@@ -167,7 +145,7 @@ export class SafetensorsFile {
  * const wte = file.tensor('wte.weight');
  */
 export function openSafetensors(path: string): SafetensorsFile {
-  return new SafetensorsFile(path, mapFile(path));
+  return new SafetensorsFile(path, mapFile(path, 'safetensors'));
 }
 
 /** All tensors of a file by name; see {@link openSafetensors}. */
@@ -238,39 +216,9 @@ function* serialize(
   yield header;
   yield ' '.repeat(padded - header.length);
   for (const [, t] of named) {
-    const { buffer, byteOffset, byteLength } = t.data;
-    yield new Uint8Array(buffer, byteOffset, byteLength);
-  }
-}
-
-/** The bytes of a regular file: mapped, or read where the system cannot map. */
-function mapFile(path: string): ArrayBuffer {
-  try {
-    const stats = statSync(path);
-    if (stats.isDirectory()) throw new FileError(path, 'is a folder, not a safetensors file');
-    if (!stats.isFile()) throw new FileError(path, 'is not a regular file');
-    try {
-      return native.mapFile(path);
-    } catch {
-      return readWhole(path); // which gives the reason when the file itself is the matter
-    }
-  } catch (error) {
-    throw fileError(path, 'cannot be read', error);
-  }
-}
-
-function readWhole(path: string): ArrayBuffer {
-  const file = openSync(path, 'r');
-  try {
-    const bytes = new Uint8Array(fstatSync(file).size);
-    for (let done = 0; done < bytes.length;) {
-      const count = readSync(file, bytes, done, Math.min(bytes.length - done, 2 ** 30), done);
-      if (count === 0) throw new FileError(path, 'became shorter while it was read');
-      done += count;
-    }
-    return bytes.buffer;
-  } finally {
-    closeSync(file);
+    const { data } = t;
+    yield new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    checkFile(data); // else zeros were written in the place of what is lost
   }
 }
 
@@ -283,7 +231,7 @@ function readHeader(path: string, buffer: ArrayBuffer) {
   const length = new DataView(buffer).getBigUint64(0, true);
   if (length > headerLimit) {
     // What other kinds of files begin with is a length beyond the limit, too.
-    const other = otherFormat(Buffer.from(buffer, 0, Math.min(buffer.byteLength, 64)));
+    const other = otherKind(Buffer.from(buffer, 0, Math.min(buffer.byteLength, 64)), 'safetensors');
     if (other !== null) fail(other);
     fail(
       `is no safetensors file: its header would be ${length.toString()} bytes long, the limit is ${headerLimit}`,
@@ -296,6 +244,7 @@ function readHeader(path: string, buffer: ArrayBuffer) {
   const bytes = Buffer.from(buffer, 8, Number(length));
   if (!isUtf8(bytes)) fail('has a damaged header: it is not valid UTF-8');
   const { entries, metadata } = parseHeader(bytes, fail);
+  checkFile(bytes);
   checkCoverage(entries, buffer.byteLength - dataStart, fail);
   return { entries, metadata, dataStart };
 }
@@ -316,25 +265,3 @@ function checkCoverage(
   if (expected > length) fail(`is truncated: its tensors need ${expected} bytes of data, it has ${length}`);
   if (expected < length) fail(`has ${length - expected} bytes after its last tensor`);
 }
-
-/** The text for files that are often taken for safetensors, or null. */
-function otherFormat(start: Buffer): string | null {
-  const text = start.toString('latin1');
-  // Torch's zip archives, and the bare pickles (protocol 2 to 5) of its first years.
-  if (text.startsWith('PK\x03\x04') && !text.includes('.npy')) return pickle;
-  if (start[0] === 0x80 && start[1] >= 2 && start[1] <= 5) return pickle;
-  if (text.startsWith('PK\x03\x04') || text.startsWith('\x93NUMPY')) {
-    return 'is a NumPy file, not a safetensors file; convert it with safetensors.numpy.save_file in Python';
-  }
-  if (text.startsWith('GGUF')) return 'is a GGUF file, not a safetensors file';
-  if (text.startsWith('version https://git-lfs')) {
-    return "is a Git LFS pointer, not the file itself; fetch it with 'git lfs pull'";
-  }
-  if (/^\s*<(!doctype|html)/i.test(text)) return 'is an HTML page, not a safetensors file; download it again';
-  return null;
-}
-
-const pickle =
-  'is a PyTorch pickle, which could run any code when it is loaded, so it is refused; convert it once with Python: ' +
-  `python3 -c "import sys, torch, safetensors.torch as s; d = torch.load(sys.argv[1], weights_only=True); ` +
-  `s.save_file({k: v.clone().contiguous() for k, v in d.items()}, sys.argv[2])" model.bin model.safetensors`;

@@ -9,6 +9,7 @@ const reasons: Readonly<Record<string, string>> = {
   EACCES: 'permission denied',
   EBUSY: 'it is in use by another program',
   EDQUOT: 'the disk quota is used up',
+  EFAULT: 'a part of the mapped file that it is copied from is gone',
   EFBIG: 'it would be larger than the file system allows',
   EIO: 'the disk reports an error',
   EISDIR: 'it is a folder',

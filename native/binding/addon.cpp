@@ -13,6 +13,7 @@
 #include "../runtime/parallel.h"
 #include "args.h"
 #include "kernels.h"
+#include "mapping.h"
 #include "memory.h"
 
 namespace {
@@ -75,6 +76,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(new Napi::Reference<Napi::Float64Array>(Napi::Persistent(params)));
   tsgpt::define_kernels(env, exports, params.Data());
   tsgpt::define_memory(env, exports);
+  tsgpt::define_mapping(env, exports);
   exports["info"] = Napi::Function::New(env, info, "info");
   exports["setThreads"] = Napi::Function::New(env, set_threads, "setThreads");
   return exports;

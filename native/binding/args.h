@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "../kernels.h"
+#include "mapping.h"
 
 namespace tsgpt {
 
@@ -131,21 +132,26 @@ class Args {
 
   bool ok() const { return message_ == nullptr; }
 
-  // The JavaScript value of a kernel's answer; throws when an argument was wrong.
+  // The JavaScript value of a kernel's answer; throws when an argument was wrong, or lies in a file that lost pages.
   napi_value result(bool served) {
     napi_value value = nullptr;
-    if (!ok()) return napi_throw_error(env_, "ERR_NATIVE_ARGUMENT", message_), nullptr;
+    if (thrown()) return nullptr;
     napi_get_boolean(env_, served, &value);
     return value;
   }
   napi_value result(double number) {
     napi_value value = nullptr;
-    if (!ok()) return napi_throw_error(env_, "ERR_NATIVE_ARGUMENT", message_), nullptr;
+    if (thrown()) return nullptr;
     napi_create_double(env_, number, &value);
     return value;
   }
 
  private:
+  bool thrown() {
+    if (ok()) return throw_if_lost(env_, values_, next_array_);
+    napi_throw_error(env_, "ERR_NATIVE_ARGUMENT", message_);
+    return true;
+  }
   void fail(const char* message) {
     if (!message_) message_ = message;
   }

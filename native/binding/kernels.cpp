@@ -64,6 +64,17 @@ napi_value fill(napi_env env, napi_callback_info info) {
   return args.result(args.ok() && kernels.fill(type, y, n, value));
 }
 
+napi_value dequantize(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  auto type = args.as<Quantization>();
+  auto to = args.as<DType>();
+  int64_t blocks = args.integer();
+  const BlockLayout layout = block_layout(type);
+  auto* x = static_cast<const uint8_t*>(args.array(DType::uint8, blocks * layout.bytes));
+  void* y = args.array(to, blocks * layout.numbers);
+  return args.result(args.ok() && kernels.dequantize(type, to, x, y, blocks));
+}
+
 napi_value reduce(napi_env env, napi_callback_info info) {
   Args args(env, info);
   auto op = args.as<ReduceOp>();
@@ -425,6 +436,7 @@ void define_kernels(napi_env env, napi_value exports, double* params) {
       {"where", where},
       {"copy", copy},
       {"fill", fill},
+      {"dequantize", dequantize},
       {"reduce", reduce},
       {"cumsum", cumsum},
       {"sumSquares", sum_squares},

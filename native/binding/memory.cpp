@@ -1,19 +1,13 @@
-// What JavaScript cannot do with memory by itself: align and advise a fresh ArrayBuffer, give one back at once instead
-// of at the next garbage collection, and map a file.
+// What JavaScript cannot do with memory by itself: align and advise a fresh ArrayBuffer, and give one back at once instead
+// of at the next garbage collection.
 #include "memory.h"
 
-#include <cerrno>
 #include <cstdint>
-#include <cstring>
-#include <string>
 #include <vector>
 
 #include "../runtime/parallel.h"
 
-#include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 namespace tsgpt {
 namespace {
@@ -130,49 +124,6 @@ napi_value sweep_watched(napi_env env, napi_callback_info info) {
   return dead;
 }
 
-napi_value throw_system_error(napi_env env, int code) {
-  napi_throw_error(env, "ERR_SYSTEM", std::strerror(code));
-  return nullptr;
-}
-
-// mapFile(path): the file's bytes as an ArrayBuffer that the system fills as it is read. Private: writing to it changes
-// the copy in memory, never the file. Throws the system's reason.
-napi_value map_file(napi_env env, napi_callback_info info) {
-  size_t count = 1, length = 0;
-  napi_value path_value;
-  napi_get_cb_info(env, info, &count, &path_value, nullptr, nullptr);
-  napi_get_value_string_utf8(env, path_value, nullptr, 0, &length);
-  std::string path(length, '\0');
-  napi_get_value_string_utf8(env, path_value, path.data(), length + 1, &length);
-  napi_value buffer = nullptr;
-  int file = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a pipe would block until somebody writes to it
-  if (file < 0) return throw_system_error(env, errno);
-  struct stat status;
-  if (fstat(file, &status) != 0) {
-    int code = errno;
-    close(file);
-    return throw_system_error(env, code);
-  }
-  auto size = static_cast<size_t>(status.st_size);
-  if (!S_ISREG(status.st_mode) || size == 0) {
-    close(file);
-    if (!S_ISREG(status.st_mode)) return throw_system_error(env, S_ISDIR(status.st_mode) ? EISDIR : EINVAL);
-    void* none;
-    napi_create_arraybuffer(env, 0, &none, &buffer);
-    return buffer;
-  }
-  void* data = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, file, 0);
-  int code = errno;
-  close(file);
-  if (data == MAP_FAILED) return throw_system_error(env, code);
-  auto unmap = [](napi_env, void* address, void* bytes) { munmap(address, reinterpret_cast<size_t>(bytes)); };
-  if (napi_create_external_arraybuffer(env, data, size, unmap, reinterpret_cast<void*>(size), &buffer) != napi_ok) {
-    munmap(data, size);
-    return throw_system_error(env, ENOMEM);
-  }
-  return buffer;
-}
-
 }  // namespace
 
 void define_memory(napi_env env, napi_value exports) {
@@ -180,8 +131,8 @@ void define_memory(napi_env env, napi_value exports) {
     const char* name;
     napi_callback call;
   } entries[] = {
-      {"prepare", prepare},      {"release", release},  {"watch", watch}, {"unwatch", unwatch}, {"sweepWatched", sweep_watched},
-      {"scratchBytes", scratch}, {"mapFile", map_file},
+      {"prepare", prepare},      {"release", release}, {"watch", watch}, {"unwatch", unwatch}, {"sweepWatched", sweep_watched},
+      {"scratchBytes", scratch},
   };
   auto* watched = new Watch;
   napi_add_env_cleanup_hook(

@@ -14,6 +14,7 @@
   namespace tsgpt::set {                   \
   void register_elementwise(KernelTable&); \
   void register_copy(KernelTable&);        \
+  void register_dequantize(KernelTable&);  \
   void register_reduce(KernelTable&);      \
   void register_index(KernelTable&);       \
   void register_softmax(KernelTable&);     \
@@ -27,6 +28,7 @@
   static void fill_table(KernelTable& t) { \
     register_elementwise(t);               \
     register_copy(t);                      \
+    register_dequantize(t);                \
     register_reduce(t);                    \
     register_index(t);                     \
     register_softmax(t);                   \

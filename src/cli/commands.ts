@@ -13,26 +13,8 @@ import {
   type FlagTable,
   type FlagValues,
 } from './args.js';
-
-const backend = text({
-  default: 'auto',
-  choices: ['auto', 'embedded', 'openblas'],
-  hint: 'NAME',
-  help: 'matrix products: embedded, openblas, or auto: TSGPT_GEMM, else embedded',
-});
-const threads = integer({
-  min: 1,
-  max: 256,
-  help: 'threads of the kernels (default: TSGPT_THREADS, else one a core)',
-});
-const seed = integer({ min: 0, help: 'seed of all random numbers (default: a fresh one)' });
-const config = text({
-  hint: 'FILE',
-  filled: true,
-  help: 'JSON object of these names and values; the command line wins',
-});
-const json = toggle({ help: 'print one JSON object on standard output at the end' });
-const help = toggle({ help: 'show this text' });
+import { backend, config, help, json, seed, threads } from './common-flags.js';
+import { chatFlags, evalFlags, generateFlags } from './generation-flags.js';
 
 export const trainFlags = {
   ...section('Data', {
@@ -67,6 +49,27 @@ export const trainFlags = {
       help: 'tokens of context',
     }),
     dropout: number({ default: 0, min: 0, below: 1, help: 'dropout while training' }),
+  }),
+  ...section('Architecture', {
+    'use-rope': toggle({ sought: ['rope', 'rotary'], help: 'rotary positions in place of learned ones' }),
+    'rope-theta': number({ above: 0, help: 'base of their frequencies (default: 10000)' }),
+    'use-swiglu': toggle({ sought: ['swiglu'], help: 'gated feed-forward layers in place of GELU' }),
+    'use-rmsnorm': toggle({ sought: ['rmsnorm'], help: 'RMSNorm in place of layer normalization' }),
+    'kv-heads': integer({
+      min: 1,
+      sought: ['num-kv-heads', 'n-kv-head', 'gqa'],
+      help: 'heads of keys and values, a divisor of --heads (default: as many)',
+    }),
+    window: integer({
+      min: 1,
+      sought: ['sliding-window'],
+      help: 'how many tokens back attention sees (default: all)',
+    }),
+    'no-bias': toggle({ help: 'layers without biases' }),
+    untied: toggle({ help: 'an output head of its own, not the token embedding' }),
+    'use-explicit-mask': toggle({
+      help: 'the causal mask as a tensor: the same results, slower',
+    }),
   }),
   ...section('Training', {
     epochs: number({ default: 2, above: 0, help: 'tokens to learn from, in lengths of the training text' }),
@@ -138,58 +141,10 @@ export const trainFlags = {
   }),
 };
 
-export const generateFlags = {
-  ...section('Model', {
-    model: text({
-      hint: 'DIR',
-      default: 'model',
-      filled: true,
-      help: 'folder written by train, or a GPT-2 from Hugging Face',
-    }),
-    tokenizer: text({ hint: 'PATH', filled: true, help: "tokenizer to use instead of the model folder's" }),
-  }),
-  ...section('Text', {
-    prompt: text({ help: 'how the text begins; - reads standard input (default: a line break)' }),
-    interactive: toggle({ help: 'ask for prompts; /help lists the commands' }),
-    'max-tokens': integer({
-      default: 100,
-      min: 1,
-      sought: ['tokens', 'length', 'max-new-tokens'],
-      help: 'tokens to generate',
-    }),
-    stop: text({ filled: true, help: 'end before this text' }),
-  }),
-  ...section('Sampling', {
-    temperature: number({ default: 0.8, min: 0, help: 'how daring; 0 takes the likeliest token' }),
-    'top-k': integer({ default: 40, min: 0, help: 'choose among the K likeliest tokens; 0: all' }),
-    'top-p': number({
-      default: 0.9,
-      above: 0,
-      max: 1,
-      help: 'choose among the likeliest of this total probability',
-    }),
-    seed,
-  }),
-  ...section('Running', { threads, backend, config, json, help }),
-};
-
 export const infoFlags = section('Flags', { json, help });
 
 export type TrainValues = FlagValues<typeof trainFlags>;
-export type GenerateValues = FlagValues<typeof generateFlags>;
 export type InfoValues = FlagValues<typeof infoFlags>;
-
-/** What the library's `generate` needs, from the flags. */
-export function samplingOptions(values: GenerateValues) {
-  return {
-    maxNewTokens: values['max-tokens'],
-    temperature: values.temperature,
-    topK: values['top-k'],
-    topP: values['top-p'],
-    ...(values.stop === undefined ? {} : { stopStrings: values.stop }),
-    ...(values.seed === undefined ? {} : { seed: values.seed }),
-  };
-}
 
 interface CommandHelp {
   readonly summary: string;
@@ -204,10 +159,13 @@ export const commands = {
     flags: trainFlags,
     notes: `Ctrl-C finishes the step, saves and exits with 130 (SIGTERM: 143, a closed terminal: 129). A second Ctrl-C ends
 the process at once, at the latest after the batch that is being computed. Before the training begins the first does.
---resume needs only --model: the other flags are those of the interrupted run unless they are given.`,
+--resume needs only --model: the other flags are those of the interrupted run unless they are given.
+The folder holds a GPT-2 in Hugging Face's layout, with --use-rope, --use-swiglu and --use-rmsnorm together a Llama (with
+--window and --no-bias a Mistral). Other choices under Architecture have no name elsewhere: only tsgpt loads such a folder.`,
     examples: [
       'tsgpt train --data shakespeare.txt --model shakespeare',
       "tsgpt train --data 'books/*.txt' --layers 6 --heads 6 --embed 384 --seq 256 --batch 16 --steps 5000 --dropout 0.2",
+      'tsgpt train --data shakespeare.txt --use-rope --use-swiglu --use-rmsnorm --no-bias --model tiny-llama',
       'tsgpt train --model shakespeare --resume',
       'cat *.txt | tsgpt train --data - --epochs 1 --dry-run',
     ],
@@ -215,11 +173,33 @@ the process at once, at the latest after the batch that is being computed. Befor
   generate: {
     summary: 'Continues a prompt with a trained model.',
     flags: generateFlags,
-    notes: 'The text goes to standard output as it is made.',
+    notes: `The text goes to standard output as it is made; several texts (--prompts, --sequences) when they are whole, in the
+order of their prompts, with --json an object a line.`,
     examples: [
       'tsgpt generate --model shakespeare --prompt "ROMEO:" --max-tokens 300',
+      'tsgpt generate --model shakespeare --prompts prompts.txt --beams 4 --json',
       'tsgpt generate --model shakespeare --temperature 0 --json',
       'tsgpt generate --model shakespeare --interactive',
+    ],
+  },
+  chat: {
+    summary: 'Talks with a model whose tokenizer has a chat template.',
+    flags: chatFlags,
+    notes: `Each line is a message; /help lists the commands. Ctrl-C stops an answer, at the prompt the program. The oldest
+messages are left out when the conversation grows beyond the model's context.`,
+    examples: [
+      'tsgpt chat --model Qwen2-0.5B-Instruct',
+      'tsgpt chat --model smollm --system "Answer briefly."',
+    ],
+  },
+  eval: {
+    summary: 'Measures the perplexity of a text.',
+    flags: evalFlags,
+    notes: `Every token but the first is predicted once, from the tokens before it in its window. Bits per byte compare
+models with different tokenizers.`,
+    examples: [
+      'tsgpt eval --model shakespeare --data test.txt',
+      'tsgpt eval --model gpt2 --data wikitext.txt --stride 512 --json',
     ],
   },
   info: {

@@ -3,6 +3,7 @@
 import { linearCrossEntropyRows } from '../../lib/ops/loss.js';
 import { checkBatch, checkLength } from '../data/tokens.js';
 import { checkFits } from '../models/config.js';
+import { defaults, headsOf, innerSize } from '../models/gpt-config.js';
 import { GPT, type GPTConfig } from '../models/index.js';
 import { batchesOfEpochs, checkValidation } from '../training/trainer.js';
 import { formatBytes, formatCount } from './format.js';
@@ -11,7 +12,8 @@ import type { RunValues } from './run-flags.js';
 /** Bytes by what they hold. */
 export type MemoryEstimate = Readonly<Record<'parameters' | 'gradients' | 'moments' | 'activations', number>>;
 
-type Sizes = Pick<GPTConfig, 'vocab_size' | 'n_positions' | 'n_embd' | 'n_layer' | 'n_head'>;
+type Sizes = Pick<GPTConfig, 'vocab_size' | 'n_positions' | 'n_embd' | 'n_layer' | 'n_head'> &
+  Partial<GPTConfig>;
 
 const floatBytes = 4;
 
@@ -23,11 +25,16 @@ const floatBytes = 4;
  * @param batches Batches whose gradients are summed: from the second on there are two gradients of the output head.
  */
 export function estimateMemory(config: Sizes, tokens: number, batches = 1): MemoryEstimate {
-  const { n_embd: C, n_layer, n_head, vocab_size } = config;
+  const c = { ...defaults, ...config };
+  const { n_embd: C, n_layer, n_head, vocab_size } = c;
   const weights = GPT.countParameters(config) * floatBytes;
-  // Input, both norms' outputs, query, key and value, attention's output, the sum after it (8 C); the feed-forward layer
-  // before and after its activation (8 C); statistics of norms and attention.
-  const block = 16 * C + 4 + n_head;
+  const { kvHeads, size } = headsOf(c);
+  // Input, both norms' outputs, attention's output, the sum after it; query, key and value, where positions turn them the
+  // first two once more; the feed-forward layer before and after its activation (and its gate); statistics of norms and
+  // attention.
+  const attention = C + 2 * kvHeads * size + (c.use_rope ? C + kvHeads * size : 0);
+  const mlp = innerSize(c) * (c.use_swiglu ? 3 : 2);
+  const block = 5 * C + attention + mlp + (c.use_rmsnorm ? 2 : 4) + n_head;
   // The last norm's input, output, the gradient of that, and statistics; losses.
   const outside = 3 * C + 4;
   const logits = linearCrossEntropyRows(tokens, vocab_size) * vocab_size;

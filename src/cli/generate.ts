@@ -1,50 +1,64 @@
-/** `tsgpt generate`: continues a prompt, as it is made, or answers prompts one after the other. */
+/** `tsgpt generate`: continues a prompt, as it is made; many prompts side by side; or prompts one after the other. */
 
 import { readFileSync } from 'node:fs';
 
 import { fileError } from '../../lib/formats/system-error.js';
-import { FileError, setThreads } from '../../lib/index.js';
+import { FileError } from '../../lib/index.js';
 import { decodeUtf8 } from '../data/index.js';
-import { generate as generateText, type Generation } from '../generation/index.js';
-import { GPT } from '../models/index.js';
-import { loadTokenizer, type Tokenizer } from '../tokenizers/index.js';
+import {
+  generate as generateText,
+  type BatchGeneration,
+  type GeneratedSequence,
+  type Generation,
+} from '../generation/index.js';
 import { UsageError } from './args.js';
-import { samplingOptions, type GenerateValues } from './commands.js';
 import { formatCount } from './format.js';
+import { samplingOptions, type GenerateValues } from './generation-flags.js';
 import { converse } from './interactive.js';
+import { openModel, type Opened } from './load.js';
 import { defaultPrompt, noteCut } from './prompt.js';
 import { stopOnSignals } from './signals.js';
 
 /** Runs the command and answers its exit code. */
 export async function generate(values: GenerateValues): Promise<number> {
-  if (values.interactive && values.json) throw new UsageError('--interactive and --json exclude each other');
-  if (values.interactive && values.prompt !== undefined) {
-    throw new UsageError('--interactive asks for prompts; leave out --prompt');
-  }
-  if (values.threads !== undefined) setThreads(values.threads);
-  const model = GPT.fromPretrained(values.model).eval();
-  const tokenizer = loadTokenizer(values.tokenizer ?? values.model);
-  if (tokenizer.vocabSize > model.config.vocab_size) {
-    throw new FileError(
-      values.tokenizer ?? values.model,
-      `its tokenizer has ${tokenizer.vocabSize} tokens, the model in ${values.model} ${model.config.vocab_size}: ` +
-        'they do not belong together',
-    );
-  }
-  if (tokenizer.vocabSize < model.config.vocab_size) {
-    process.stderr.write(
-      `note: the tokenizer has ${tokenizer.vocabSize} tokens, the model ${model.config.vocab_size}; ` +
-        'those that only the model has are never drawn\n',
-    );
-  }
-  return values.interactive ? converse(model, tokenizer, values) : complete(model, tokenizer, values);
+  checkTogether(values);
+  const opened = openModel(values);
+  if (values.interactive) return converse(opened, values);
+  const several = values.prompts !== undefined || values.sequences > 1;
+  return several ? completeAll(opened, values) : complete(opened, values);
 }
 
-async function complete(model: GPT, tokenizer: Tokenizer, values: GenerateValues): Promise<number> {
+function checkTogether(values: GenerateValues): void {
+  const { interactive, json, prompt, prompts, sequences, beams } = values;
+  if (interactive && json) throw new UsageError('--interactive and --json exclude each other');
+  if (interactive && prompt !== undefined) {
+    throw new UsageError('--interactive asks for prompts; leave out --prompt');
+  }
+  if (interactive && (prompts !== undefined || sequences > 1)) {
+    throw new UsageError('--interactive makes one text at a time; leave out --prompts and --sequences');
+  }
+  if (prompt !== undefined && prompts !== undefined) {
+    throw new UsageError('--prompt and --prompts exclude each other');
+  }
+  if (beams > 1 && sequences > beams) {
+    throw new UsageError(`--sequences ${sequences} must be at most --beams ${beams}`);
+  }
+  const drawn = (['temperature', 'top-k', 'top-p', 'min-p', 'typical-p'] as const).find(
+    (name) => values[name] !== undefined,
+  );
+  if (beams > 1 && drawn !== undefined) {
+    throw new UsageError(`--beams takes the likeliest texts; leave out --${drawn}`);
+  }
+  if (beams === 1 && (values['length-penalty'] !== undefined || values['early-stopping'])) {
+    throw new UsageError('--length-penalty and --early-stopping need --beams');
+  }
+}
+
+async function complete({ model, tokenizer }: Opened, values: GenerateValues): Promise<number> {
   const prompt = readPrompt(values.prompt) || defaultPrompt(tokenizer);
   using stop = stopOnSignals('stopped');
   const generation = generateText(model, tokenizer, prompt, {
-    ...samplingOptions(values),
+    ...samplingOptions(values, model.generationConfig),
     signal: stop.signal,
   });
   let text = '';
@@ -69,7 +83,7 @@ function report(generation: Generation, text?: string): void {
   // The first token comes with the prompt's pass.
   const speed = rate(tokens.length - 1, decodeSeconds);
   if (text === undefined) {
-    process.stderr.write(`${tokens.length} tokens${speed > 0 ? `, ${formatCount(speed)} tok/s` : ''}\n`);
+    sayTokens(tokens.length, speed);
     return;
   }
   const result = {
@@ -81,15 +95,84 @@ function report(generation: Generation, text?: string): void {
   process.stdout.write(`${JSON.stringify(result)}\n`);
 }
 
+/** Several prompts, or several texts of one, `--batch` prompts at a time. */
+async function completeAll(opened: Opened, values: GenerateValues): Promise<number> {
+  const { tokenizer, model } = opened;
+  const { batch, sequences, seed = Math.floor(Math.random() * 2 ** 32) } = values;
+  const prompts =
+    values.prompts === undefined
+      ? [readPrompt(values.prompt) || defaultPrompt(tokenizer)]
+      : readLines(values.prompts);
+  using stop = stopOnSignals('stopped');
+  let made = 0;
+  let seconds = 0;
+  for (let first = 0; first < prompts.length; first += batch) {
+    const group = prompts.slice(first, first + batch);
+    const generation = generateText(model, tokenizer, group, {
+      ...samplingOptions(values, model.generationConfig),
+      seed: seed + first * sequences,
+      numReturnSequences: sequences,
+      signal: stop.signal,
+    });
+    let texts: string[];
+    try {
+      texts = await generation.texts();
+    } catch (error) {
+      if (!stop.signal.aborted) throw error;
+      break; // what is whole was printed
+    }
+    printAll(group, generation, texts, values.json);
+    made += generation.sequences.reduce((sum, { tokens }) => sum + tokens.length - 1, 0);
+    seconds += generation.decodeSeconds;
+  }
+  if (!values.json) sayTokens(made, rate(made, seconds));
+  return stop.exitCode ?? 0;
+}
+
+function printAll(
+  prompts: readonly string[],
+  { sequences }: BatchGeneration,
+  texts: readonly string[],
+  json: boolean,
+): void {
+  const line = ({ prompt, tokens, finishReason, score }: GeneratedSequence, text: string): string =>
+    JSON.stringify({
+      prompt: prompts[prompt],
+      text,
+      tokens: tokens.length,
+      finish_reason: finishReason,
+      ...(score === null ? {} : { score }),
+    });
+  for (const [i, sequence] of sequences.entries()) {
+    noteCut(sequence);
+    const plain = `${prompts[sequence.prompt]}${texts[i]}\n---`;
+    process.stdout.write(`${json ? line(sequence, texts[i]) : plain}\n`);
+  }
+}
+
+function sayTokens(count: number, speed: number): void {
+  process.stderr.write(`${count} tokens${speed > 0 ? `, ${formatCount(speed)} tok/s` : ''}\n`);
+}
+
 const rate = (count: number, seconds: number): number => (seconds > 0 ? count / seconds : 0);
 
-function readPrompt(prompt = ''): string {
-  if (prompt !== '-') return prompt;
+const readPrompt = (prompt = ''): string => (prompt === '-' ? readText('-') : prompt);
+
+function readLines(path: string): string[] {
+  const lines = readText(path)
+    .split(/\r?\n/)
+    .filter((line) => line !== '');
+  if (lines.length === 0) throw new FileError(path === '-' ? 'standard input' : path, 'holds no prompt');
+  return lines;
+}
+
+function readText(path: string): string {
+  const name = path === '-' ? 'standard input' : path;
   let bytes: Uint8Array;
   try {
-    bytes = readFileSync(0);
+    bytes = readFileSync(path === '-' ? 0 : path);
   } catch (error) {
-    throw fileError('standard input', 'cannot be read', error);
+    throw fileError(name, 'cannot be read', error);
   }
-  return decodeUtf8(bytes, 'standard input');
+  return decodeUtf8(bytes, name);
 }

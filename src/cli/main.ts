@@ -10,15 +10,8 @@ import { readFileSync } from 'node:fs';
 import { didYouMean, oneLine, TsgptError } from '../../lib/errors.js';
 import { fileError } from '../../lib/formats/system-error.js';
 import { parseFlags, UsageError } from './args.js';
-import {
-  commandHelp,
-  commands,
-  generateFlags,
-  infoFlags,
-  overview,
-  trainFlags,
-  type CommandName,
-} from './commands.js';
+import { commandHelp, commands, infoFlags, overview, trainFlags, type CommandName } from './commands.js';
+import { chatFlags, evalFlags, generateFlags } from './generation-flags.js';
 
 /** A reader that has enough (`tsgpt generate | head`) is no failure. */
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -58,6 +51,16 @@ async function run(name: CommandName, args: readonly string[]): Promise<number> 
       const { values } = parseFlags(generateFlags, args);
       useBackend(values.backend);
       return (await import('./generate.js')).generate(values);
+    }
+    case 'chat': {
+      const { values } = parseFlags(chatFlags, args);
+      useBackend(values.backend);
+      return (await import('./chat.js')).chat(values);
+    }
+    case 'eval': {
+      const { values } = parseFlags(evalFlags, args);
+      useBackend(values.backend);
+      return (await import('./eval.js')).evaluate(values);
     }
     case 'info':
       return (await import('./info.js')).info(parseFlags(infoFlags, args).values, version());

@@ -19,7 +19,11 @@ type Flags = ParsedFlags<typeof trainFlags>;
 
 /** Flags of the invocation; all others belong to the run and are saved with it. */
 const unsaved = ['model', 'resume', 'threads', 'backend', 'config', 'dry-run', 'json', 'help'];
-const fixed = ['tokenizer', 'tokenizer-type', 'layers', 'embed', 'heads', 'seq', 'dropout'] as const;
+// prettier-ignore
+const fixed = [
+  'tokenizer', 'tokenizer-type', 'layers', 'embed', 'heads', 'seq', 'dropout', 'use-rope', 'rope-theta', 'use-swiglu',
+  'use-rmsnorm', 'kv-heads', 'window', 'no-bias', 'untied', 'use-explicit-mask',
+] as const;
 
 /**
  * The flags of the run to start or to resume.
@@ -32,6 +36,16 @@ export function runFlags(flags: Flags): RunValues {
   const values = flags.values.resume ? savedRun(flags) : newRun(flags);
   const { embed, heads, seed = Math.floor(Math.random() * 2 ** 32) } = values;
   if (embed % heads !== 0) throw new UsageError(`--embed ${embed} must be a multiple of --heads ${heads}`);
+  const { 'kv-heads': kvHeads = heads } = values;
+  if (heads % kvHeads !== 0) {
+    throw new UsageError(`--heads ${heads} must be a multiple of --kv-heads ${kvHeads}`);
+  }
+  if (values['rope-theta'] !== undefined && !values['use-rope']) {
+    throw new UsageError('--rope-theta is for rotary positions; add --use-rope');
+  }
+  if (values['use-rope'] && (embed / heads) % 2 !== 0) {
+    throw new UsageError(`--use-rope needs heads of an even size, --embed / --heads is ${embed / heads}`);
+  }
   const { lr, 'min-lr': minLr = 0 } = values;
   if (minLr > lr) throw new UsageError(`--min-lr ${minLr} must not be above --lr ${lr}`);
   return { ...values, seed };

@@ -7,11 +7,12 @@ import { manualSeed, nativeInfo, setThreads } from '../../lib/index.js';
 import { readTexts, splitTokens } from '../data/index.js';
 import { generate } from '../generation/index.js';
 import { GPT } from '../models/index.js';
-import { CharTokenizer, loadTokenizer, type Tokenizer } from '../tokenizers/index.js';
+import { AutoTokenizer, CharTokenizer, type Tokenizer } from '../tokenizers/index.js';
 import { lockRun, Trainer, type TrainingResult } from '../training/index.js';
 import { resolveFlags, type ParsedFlags } from './args.js';
-import { generateFlags, samplingOptions, type trainFlags } from './commands.js';
+import type { trainFlags } from './commands.js';
 import { planRun, showPlan } from './dry-run.js';
+import { generateFlags, samplingOptions } from './generation-flags.js';
 import { formatCount, formatDuration, formatLoss, shellWord } from './format.js';
 import { Progress } from './progress.js';
 import { defaultPrompt } from './prompt.js';
@@ -70,7 +71,7 @@ export async function train(flags: ParsedFlags<typeof trainFlags>): Promise<numb
 
 function chooseTokenizer(values: RunValues, text: string): Tokenizer {
   const path = values.resume ? values.model : values.tokenizer;
-  return path === undefined ? CharTokenizer.fromText(text) : loadTokenizer(path);
+  return path === undefined ? CharTokenizer.fromText(text) : AutoTokenizer.fromPretrained(path);
 }
 
 function modelConfig(values: RunValues, vocabulary: number) {
@@ -85,6 +86,15 @@ function modelConfig(values: RunValues, vocabulary: number) {
     attn_pdrop: values.dropout,
     bos_token_id: null,
     eos_token_id: null,
+    use_rope: values['use-rope'],
+    ...(values['rope-theta'] === undefined ? {} : { rope_theta: values['rope-theta'] }),
+    use_swiglu: values['use-swiglu'],
+    use_rmsnorm: values['use-rmsnorm'],
+    n_kv_head: values['kv-heads'] ?? null,
+    bias: !values['no-bias'],
+    tie_word_embeddings: !values.untied,
+    sliding_window: values.window ?? null,
+    use_explicit_mask: values['use-explicit-mask'],
   };
 }
 

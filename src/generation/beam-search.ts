@@ -96,7 +96,8 @@ class Search {
     if (stopStrings.length === 0) return null;
     // What the last token may have completed; a token has a character or more, but for parts of characters.
     const tail = Math.max(...stopStrings.map((text) => text.length)) + 8;
-    const text = this.tokenizer.decode(ids.slice(Math.max(this.promptIds.length, ids.length - tail)));
+    const last = ids.slice(Math.max(this.promptIds.length, ids.length - tail));
+    const text = this.tokenizer.decode(last, { skipSpecialTokens: true });
     return stopStrings.some((stop) => text.includes(stop)) ? 'stop' : null;
   }
 

@@ -18,9 +18,11 @@ import {
 import { Dropout, LayerNorm, Linear, Module } from '../nn/index.js';
 import { activations } from './activations.js';
 import { bertFamily, BertModel, type BertConfig, type BertOptions, knownBertKeys } from './bert.js';
+import { type Checkpoint } from './checkpoint.js';
 import { type SegmentedEncoderOptions } from './encoder.js';
 import { type EncoderPart, type LoadEncoderOptions, loadEncoder, saveEncoder } from './encoder-files.js';
 import { type AnswerLogits, labelNames } from './labels.js';
+import { type SaveModelOptions } from './pretrained.js';
 import { type LoadedEncoder } from './encoder-files.js';
 
 type Build<M> = new (config: Partial<BertConfig>, options: BertOptions) => M;
@@ -28,11 +30,11 @@ type Build<M> = new (config: Partial<BertConfig>, options: BertOptions) => M;
 const load = <M extends LoadedEncoder>(
   Model: Build<M>,
   part: EncoderPart,
-  folder: string,
+  source: string | Checkpoint,
   options: LoadEncoderOptions,
 ): M =>
   loadEncoder(
-    folder,
+    source,
     bertFamily,
     part,
     (config, more) => new Model(knownBertKeys('BERT', config), more),
@@ -101,15 +103,15 @@ export class BertForMaskedLM extends Module {
     this.cls = new MaskedHead(this.config, options.generator ?? defaultGenerator);
   }
 
-  /** The model in a folder of Hugging Face's layout, in evaluation mode. */
-  static fromPretrained(folder: string, options: LoadEncoderOptions = {}): BertForMaskedLM {
+  /** The model in a folder of Hugging Face's layout, in evaluation mode. Its files stay mapped. */
+  static fromPretrained(source: string | Checkpoint, options: LoadEncoderOptions = {}): BertForMaskedLM {
     const part = { head: ['cls.predictions'], pooler: false, tied: tiedPredictions };
-    return load(BertForMaskedLM, part, folder, options);
+    return load(BertForMaskedLM, part, source, options);
   }
 
   /** Writes config.json and model.safetensors, which Hugging Face's class of this name loads. */
-  savePretrained(folder: string): void {
-    saveEncoder(folder, this, 'bert');
+  savePretrained(folder: string, options: SaveModelOptions = {}): void {
+    saveEncoder(folder, this, 'bert', options);
   }
 
   /**
@@ -166,14 +168,14 @@ export class BertForPreTraining extends Module {
     this.cls = new PreTrainingHeads(this.config, options.generator ?? defaultGenerator);
   }
 
-  /** The model in a folder of Hugging Face's layout, in evaluation mode. */
-  static fromPretrained(folder: string, options: LoadEncoderOptions = {}): BertForPreTraining {
-    return load(BertForPreTraining, { head: ['cls'], pooler: true, tied: tiedPredictions }, folder, options);
+  /** The model in a folder of Hugging Face's layout, in evaluation mode. Its files stay mapped. */
+  static fromPretrained(source: string | Checkpoint, options: LoadEncoderOptions = {}): BertForPreTraining {
+    return load(BertForPreTraining, { head: ['cls'], pooler: true, tied: tiedPredictions }, source, options);
   }
 
   /** Writes config.json and model.safetensors, which Hugging Face's class of this name loads. */
-  savePretrained(folder: string): void {
-    saveEncoder(folder, this, 'bert');
+  savePretrained(folder: string, options: SaveModelOptions = {}): void {
+    saveEncoder(folder, this, 'bert', options);
   }
 
   /**
@@ -231,7 +233,7 @@ export class BertForSequenceClassification extends Module {
   }
 
   /**
-   * The model in a folder of Hugging Face's layout, in evaluation mode.
+   * The model in a folder of Hugging Face's layout, in evaluation mode. Its files stay mapped.
    *
    * @example
    * const model = BertForSequenceClassification.fromPretrained('bert-base-uncased', {
@@ -239,13 +241,16 @@ export class BertForSequenceClassification extends Module {
    *   labels: ['negative', 'positive'],
    * });
    */
-  static fromPretrained(folder: string, options: LoadEncoderOptions = {}): BertForSequenceClassification {
-    return load(BertForSequenceClassification, { head: ['classifier'], pooler: true }, folder, options);
+  static fromPretrained(
+    source: string | Checkpoint,
+    options: LoadEncoderOptions = {},
+  ): BertForSequenceClassification {
+    return load(BertForSequenceClassification, { head: ['classifier'], pooler: true }, source, options);
   }
 
   /** Writes config.json and model.safetensors, which Hugging Face's class of this name loads. */
-  savePretrained(folder: string): void {
-    saveEncoder(folder, this, 'bert');
+  savePretrained(folder: string, options: SaveModelOptions = {}): void {
+    saveEncoder(folder, this, 'bert', options);
   }
 
   /**
@@ -278,14 +283,17 @@ export class BertForTokenClassification extends Module {
     [this.dropout, this.classifier] = classifier(this.config, options);
   }
 
-  /** The model in a folder of Hugging Face's layout, in evaluation mode. */
-  static fromPretrained(folder: string, options: LoadEncoderOptions = {}): BertForTokenClassification {
-    return load(BertForTokenClassification, { head: ['classifier'], pooler: false }, folder, options);
+  /** The model in a folder of Hugging Face's layout, in evaluation mode. Its files stay mapped. */
+  static fromPretrained(
+    source: string | Checkpoint,
+    options: LoadEncoderOptions = {},
+  ): BertForTokenClassification {
+    return load(BertForTokenClassification, { head: ['classifier'], pooler: false }, source, options);
   }
 
   /** Writes config.json and model.safetensors, which Hugging Face's class of this name loads. */
-  savePretrained(folder: string): void {
-    saveEncoder(folder, this, 'bert');
+  savePretrained(folder: string, options: SaveModelOptions = {}): void {
+    saveEncoder(folder, this, 'bert', options);
   }
 
   /**
@@ -315,14 +323,17 @@ export class BertForQuestionAnswering extends Module {
     this.qa_outputs = new Linear(hidden_size, 2, { std, generator: options.generator });
   }
 
-  /** The model in a folder of Hugging Face's layout, in evaluation mode. */
-  static fromPretrained(folder: string, options: LoadEncoderOptions = {}): BertForQuestionAnswering {
-    return load(BertForQuestionAnswering, { head: ['qa_outputs'], pooler: false }, folder, options);
+  /** The model in a folder of Hugging Face's layout, in evaluation mode. Its files stay mapped. */
+  static fromPretrained(
+    source: string | Checkpoint,
+    options: LoadEncoderOptions = {},
+  ): BertForQuestionAnswering {
+    return load(BertForQuestionAnswering, { head: ['qa_outputs'], pooler: false }, source, options);
   }
 
   /** Writes config.json and model.safetensors, which Hugging Face's class of this name loads. */
-  savePretrained(folder: string): void {
-    saveEncoder(folder, this, 'bert');
+  savePretrained(folder: string, options: SaveModelOptions = {}): void {
+    saveEncoder(folder, this, 'bert', options);
   }
 
   /**

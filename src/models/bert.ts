@@ -32,7 +32,8 @@ import { checkConfig, checkFits, knownKeys, type ConfigRules } from './config.js
 import { encoderPadding, type SegmentedEncoderOptions } from './encoder.js';
 import { type LoadEncoderOptions, loadEncoder, saveEncoder } from './encoder-files.js';
 import { labelDefaults, labelNames, type LabelConfig, problemTypes } from './labels.js';
-import { type ConfigFile } from './pretrained.js';
+import { type Checkpoint, type ConfigFile } from './checkpoint.js';
+import { type SaveModelOptions } from './pretrained.js';
 
 /** The keys of Hugging Face's config.json for `model_type` bert. */
 export interface BertConfig extends LabelConfig {
@@ -344,17 +345,17 @@ export class BertModel extends Module {
    * @param options.pooler False for a file without one: that of a model which was trained to predict tokens only.
    */
   static fromPretrained(
-    folder: string,
+    source: string | Checkpoint,
     { pooler = true, ...options }: Omit<LoadEncoderOptions, 'newHead' | 'labels'> & { pooler?: boolean } = {},
   ): BertModel {
     const build = (config: ConfigFile, more: BertOptions): BertModel =>
       new BertModel(knownBertKeys('BertModel', config), { ...more, pooler });
-    return loadEncoder(folder, bertFamily, { head: [], pooler }, build, options);
+    return loadEncoder(source, bertFamily, { head: [], pooler }, build, options);
   }
 
   /** Writes config.json and model.safetensors, which Hugging Face's BertModel loads. */
-  savePretrained(folder: string): void {
-    saveEncoder(folder, this, 'bert');
+  savePretrained(folder: string, options: SaveModelOptions = {}): void {
+    saveEncoder(folder, this, 'bert', options);
   }
 
   /** Longest sequence the model can see. */

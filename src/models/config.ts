@@ -2,6 +2,7 @@
 
 import { totalmem } from 'node:os';
 import { ConfigError, didYouMean } from '../../lib/index.js';
+import { weightsWaiting } from '../nn/index.js';
 
 /** What a value must be: one of the named rules, or one of the listed words. */
 export type ConfigRule =
@@ -113,13 +114,25 @@ export function knownKeys<C extends object>(
   ) as Partial<C>;
 }
 
-/** Refuses a model whose weights alone exceed this machine's memory, before allocating any. */
+/**
+ * Refuses a model that cannot be, before anything of it is made: one whose weights alone exceed this machine's memory, or,
+ * where a checkpoint's tensors will be its weights, one that describes far more than the files hold.
+ */
 export function checkFits(model: string, parameters: number): void {
+  const count = (n: number): string => n.toLocaleString('en');
+  const held = weightsWaiting();
+  if (held !== null) {
+    // Far more: what is missing is otherwise named tensor by tensor.
+    if (parameters <= 4 * held + 1e6) return;
+    throw new ConfigError(
+      `${model}: the configuration describes ${count(parameters)} weights, the files hold ${count(held)}`,
+    );
+  }
   const bytes = parameters * 4;
   if (bytes > totalmem()) {
     const gib = (n: number): string => `${(n / 2 ** 30).toPrecision(3)} GiB`;
     throw new ConfigError(
-      `${model}: ${parameters.toLocaleString('en')} weights take ${gib(bytes)}, this machine has ${gib(totalmem())}`,
+      `${model}: ${count(parameters)} weights take ${gib(bytes)}, this machine has ${gib(totalmem())}`,
     );
   }
 }

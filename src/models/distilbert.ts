@@ -38,7 +38,8 @@ import {
   saveEncoder,
 } from './encoder-files.js';
 import { type AnswerLogits, type LabelConfig, labelDefaults, labelNames, problemTypes } from './labels.js';
-import { type ConfigFile } from './pretrained.js';
+import { type Checkpoint, type ConfigFile } from './checkpoint.js';
+import { type SaveModelOptions } from './pretrained.js';
 
 /** The keys of Hugging Face's config.json for `model_type` distilbert. */
 export interface DistilBertConfig extends LabelConfig {
@@ -123,9 +124,9 @@ const known = (config: ConfigFile): Partial<DistilBertConfig> => knownKeys('Dist
 const load = <M extends LoadedEncoder>(
   Model: new (config: Partial<DistilBertConfig>, options: BertOptions) => M,
   part: EncoderPart,
-  folder: string,
+  source: string | Checkpoint,
   options: LoadEncoderOptions,
-): M => loadEncoder(folder, family, part, (config, more) => new Model(known(config), more), options);
+): M => loadEncoder(source, family, part, (config, more) => new Model(known(config), more), options);
 
 /** What a layer needs of a forward pass beside x. */
 interface Context {
@@ -279,15 +280,15 @@ export class DistilBertModel extends Module {
 
   /** The model in a folder of Hugging Face's layout, of the base model or with any head, in evaluation mode. */
   static fromPretrained(
-    folder: string,
+    source: string | Checkpoint,
     options: Omit<LoadEncoderOptions, 'newHead' | 'labels'> = {},
   ): DistilBertModel {
-    return load(DistilBertModel, { head: [], pooler: false }, folder, options);
+    return load(DistilBertModel, { head: [], pooler: false }, source, options);
   }
 
   /** Writes config.json and model.safetensors, which Hugging Face's DistilBertModel loads. */
-  savePretrained(folder: string): void {
-    saveEncoder(folder, this, 'distilbert');
+  savePretrained(folder: string, options: SaveModelOptions = {}): void {
+    saveEncoder(folder, this, 'distilbert', options);
   }
 
   /** Longest sequence the model can see. */
@@ -350,16 +351,19 @@ export class DistilBertForMaskedLM extends Module {
     this.vocab_projector = new Projector(c, generator);
   }
 
-  /** The model in a folder of Hugging Face's layout, in evaluation mode. */
-  static fromPretrained(folder: string, options: LoadEncoderOptions = {}): DistilBertForMaskedLM {
+  /** The model in a folder of Hugging Face's layout, in evaluation mode. Its files stay mapped. */
+  static fromPretrained(
+    source: string | Checkpoint,
+    options: LoadEncoderOptions = {},
+  ): DistilBertForMaskedLM {
     const head = ['vocab_transform', 'vocab_layer_norm', 'vocab_projector'];
     const tied = [{ name: 'vocab_projector.weight', to: 'distilbert.embeddings.word_embeddings.weight' }];
-    return load(DistilBertForMaskedLM, { head, pooler: false, tied }, folder, options);
+    return load(DistilBertForMaskedLM, { head, pooler: false, tied }, source, options);
   }
 
   /** Writes config.json and model.safetensors, which Hugging Face's class of this name loads. */
-  savePretrained(folder: string): void {
-    saveEncoder(folder, this, 'distilbert');
+  savePretrained(folder: string, options: SaveModelOptions = {}): void {
+    saveEncoder(folder, this, 'distilbert', options);
   }
 
   /** Logits of the token at every position, (B, T, V). For training see {@link maskedTokenLoss}. */
@@ -404,18 +408,18 @@ export class DistilBertForSequenceClassification extends Module {
     this.dropout = new Dropout(c.seq_classif_dropout, generator);
   }
 
-  /** The model in a folder of Hugging Face's layout, in evaluation mode. */
+  /** The model in a folder of Hugging Face's layout, in evaluation mode. Its files stay mapped. */
   static fromPretrained(
-    folder: string,
+    source: string | Checkpoint,
     options: LoadEncoderOptions = {},
   ): DistilBertForSequenceClassification {
     const head = ['pre_classifier', 'classifier'];
-    return load(DistilBertForSequenceClassification, { head, pooler: false }, folder, options);
+    return load(DistilBertForSequenceClassification, { head, pooler: false }, source, options);
   }
 
   /** Writes config.json and model.safetensors, which Hugging Face's class of this name loads. */
-  savePretrained(folder: string): void {
-    saveEncoder(folder, this, 'distilbert');
+  savePretrained(folder: string, options: SaveModelOptions = {}): void {
+    saveEncoder(folder, this, 'distilbert', options);
   }
 
   /** Logits of the classes, (B, L). For training see {@link classificationLoss}. */
@@ -446,14 +450,17 @@ export class DistilBertForTokenClassification extends Module {
     this.classifier = new Linear(c.dim, labels, { std: c.initializer_range, generator });
   }
 
-  /** The model in a folder of Hugging Face's layout, in evaluation mode. */
-  static fromPretrained(folder: string, options: LoadEncoderOptions = {}): DistilBertForTokenClassification {
-    return load(DistilBertForTokenClassification, { head: ['classifier'], pooler: false }, folder, options);
+  /** The model in a folder of Hugging Face's layout, in evaluation mode. Its files stay mapped. */
+  static fromPretrained(
+    source: string | Checkpoint,
+    options: LoadEncoderOptions = {},
+  ): DistilBertForTokenClassification {
+    return load(DistilBertForTokenClassification, { head: ['classifier'], pooler: false }, source, options);
   }
 
   /** Writes config.json and model.safetensors, which Hugging Face's class of this name loads. */
-  savePretrained(folder: string): void {
-    saveEncoder(folder, this, 'distilbert');
+  savePretrained(folder: string, options: SaveModelOptions = {}): void {
+    saveEncoder(folder, this, 'distilbert', options);
   }
 
   /** Logits of the classes at every position, (B, T, L). For training see {@link tokenClassificationLoss}. */
@@ -480,14 +487,17 @@ export class DistilBertForQuestionAnswering extends Module {
     this.qa_outputs = new Linear(c.dim, 2, { std: c.initializer_range, generator });
   }
 
-  /** The model in a folder of Hugging Face's layout, in evaluation mode. */
-  static fromPretrained(folder: string, options: LoadEncoderOptions = {}): DistilBertForQuestionAnswering {
-    return load(DistilBertForQuestionAnswering, { head: ['qa_outputs'], pooler: false }, folder, options);
+  /** The model in a folder of Hugging Face's layout, in evaluation mode. Its files stay mapped. */
+  static fromPretrained(
+    source: string | Checkpoint,
+    options: LoadEncoderOptions = {},
+  ): DistilBertForQuestionAnswering {
+    return load(DistilBertForQuestionAnswering, { head: ['qa_outputs'], pooler: false }, source, options);
   }
 
   /** Writes config.json and model.safetensors, which Hugging Face's class of this name loads. */
-  savePretrained(folder: string): void {
-    saveEncoder(folder, this, 'distilbert');
+  savePretrained(folder: string, options: SaveModelOptions = {}): void {
+    saveEncoder(folder, this, 'distilbert', options);
   }
 
   /** Logits of where the answer starts and ends. For training see {@link answerLoss}. */

@@ -9,12 +9,17 @@ import { ArgumentError, defaultGenerator, type Generator, StateDictError } from 
 import { checkOptions } from '../../lib/errors.js';
 import { type Module } from '../nn/index.js';
 import { labelConfig } from './labels.js';
-import { type ConfigFile, loadCheckpoint, saveCheckpoint, type WeightNames } from './pretrained.js';
+import { type Checkpoint, type ConfigFile } from './checkpoint.js';
+import {
+  loadCheckpoint,
+  type LoadModelOptions,
+  saveCheckpoint,
+  type SaveModelOptions,
+  type WeightNames,
+} from './pretrained.js';
 
 /** Options of an encoder's `fromPretrained`. */
-export interface LoadEncoderOptions {
-  /** What matrices and tables are kept in, float32 by default; see {@link Module.convertWeights}. */
-  readonly dtype?: 'float32' | 'float16' | 'bfloat16';
+export interface LoadEncoderOptions extends LoadModelOptions {
   /**
    * Start with a head of random weights whatever the file holds, to fine-tune it. `initialized` of the model lists the
    * parameters that are new: the head's, and the pooler's where the file has none.
@@ -57,14 +62,15 @@ const optionNames = ['dtype', 'newHead', 'labels', 'generator'];
  * @throws FileError, ConfigError or StateDictError naming what does not fit.
  */
 export function loadEncoder<M extends LoadedEncoder>(
-  folder: string,
+  source: string | Checkpoint,
   family: EncoderFamily,
   part: EncoderPart,
   build: (config: ConfigFile, options: { generator: Generator }) => M,
   options: LoadEncoderOptions,
 ): M {
   checkOptions('fromPretrained', options, optionNames);
-  const { dtype = 'float32', newHead = false, labels, generator = defaultGenerator } = options;
+  const { newHead = false, labels, generator = defaultGenerator } = options;
+  const { dtype = newHead ? 'float32' : 'auto' } = options; // a new head is there to be trained
   if (newHead && part.head.length === 0) {
     throw new ArgumentError(`fromPretrained: newHead needs a class with a head, this is the base model`);
   }
@@ -77,13 +83,14 @@ export function loadEncoder<M extends LoadedEncoder>(
   };
   try {
     const model = loadCheckpoint(
-      folder,
+      source,
       family.modelTypes,
       (config) => build({ ...config, ...(labels && labelConfig(labels)) }, { generator }),
       { ...namesOf(family, part, newHead), ...(newHead ? { fresh } : {}) },
+      { dtype },
     );
     model.initialized = initialized;
-    return model.convertWeights(dtype);
+    return model;
   } catch (error) {
     if (!(error instanceof StateDictError) || part.head.length === 0 || newHead) throw error;
     throw new StateDictError(
@@ -122,6 +129,7 @@ export function saveEncoder(
   folder: string,
   model: Module & { readonly config: object },
   modelType: string,
+  options: SaveModelOptions,
 ): void {
   const { id2label = null, ...config } = model.config as ConfigFile;
   const labels = id2label === null ? {} : labelConfig(Object.values(id2label as Record<string, string>));
@@ -130,6 +138,7 @@ export function saveEncoder(
     model,
     { architectures: [architectureOf(model)], model_type: modelType, ...config, ...labels },
     { prefix: '', unprefixed: /^/, ignored: /^$/, tied: [] },
+    options,
   );
 }
 

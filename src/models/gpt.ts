@@ -1,115 +1,72 @@
 /**
- * GPT-2: a decoder-only transformer with learned positions and pre-normalization.
+ * GPT-2: a decoder-only transformer with learned positions and pre-normalization; and, one switch each, what later models
+ * have changed about it.
  *
  * Paper: "Language Models are Unsupervised Multitask Learners", Radford et al., 2019. Names, layouts and configuration
  * keys are those of Hugging Face's `gpt2` checkpoints, so loading one is a strict copy. Training, evaluation and cached
  * generation all run the one definition below: `forward` is the output head on `hidden`.
  *
- * Shapes: B batch, T time, C channels (n_embd), H heads, D head size (C / H), V vocabulary.
+ * Shapes: B batch, T time, S source length, C channels (n_embd), H heads, Hkv key heads, D head size (C / H), V vocabulary.
  */
 
 import {
   add,
-  ArgumentError,
-  ConfigError,
   defaultGenerator,
   gelu,
   type Generator,
   linear,
   relu,
   reshape,
+  rotaryEmbedding,
   scaledDotProductAttention,
   scope,
   silu,
   slice,
   split,
+  swiglu,
   type Tensor,
   transpose,
 } from '../../lib/index.js';
-import { Conv1D, Dropout, Embedding, LayerNorm, Linear, Module } from '../nn/index.js';
+import { Conv1D, Dropout, Embedding, LayerNorm, Linear, Module, RMSNorm } from '../nn/index.js';
 import { KVCache, type LayerCache } from './cache.js';
-import { checkConfig, checkFits, knownKeys, type ConfigRules } from './config.js';
-import { type DecoderOptions, placeTokens } from './placement.js';
-import { loadCheckpoint, saveCheckpoint, type ConfigFile } from './pretrained.js';
-
-/** The keys of Hugging Face's config.json for `model_type` gpt2. */
-export interface GPTConfig {
-  /** Vocabulary size, V. */
-  vocab_size: number;
-  /** Longest sequence: the number of learned positions. */
-  n_positions: number;
-  /** Channels, C. */
-  n_embd: number;
-  n_layer: number;
-  n_head: number;
-  /** Width of the feed-forward layer; null means 4 C. */
-  n_inner: number | null;
-  activation_function: 'gelu_new' | 'gelu' | 'relu' | 'silu';
-  /** Dropout of the residual branches, the embeddings and the attention weights. */
-  resid_pdrop: number;
-  embd_pdrop: number;
-  attn_pdrop: number;
-  layer_norm_epsilon: number;
-  /** Standard deviation of the initial weights. */
-  initializer_range: number;
-  /** Whether the output head is the token embedding. */
-  tie_word_embeddings: boolean;
-  bos_token_id: number | null;
-  eos_token_id: number | null;
-}
-
-const defaults: GPTConfig = {
-  vocab_size: 50257,
-  n_positions: 1024,
-  n_embd: 768,
-  n_layer: 12,
-  n_head: 12,
-  n_inner: null,
-  activation_function: 'gelu_new',
-  resid_pdrop: 0.1,
-  embd_pdrop: 0.1,
-  attn_pdrop: 0.1,
-  layer_norm_epsilon: 1e-5,
-  initializer_range: 0.02,
-  tie_word_embeddings: true,
-  bos_token_id: 50256,
-  eos_token_id: 50256,
-};
-
-const presets = {
-  gpt2: { n_embd: 768, n_layer: 12, n_head: 12 }, // 124 M parameters
-  'gpt2-medium': { n_embd: 1024, n_layer: 24, n_head: 16 }, // 355 M
-  'gpt2-large': { n_embd: 1280, n_layer: 36, n_head: 20 }, // 774 M
-  'gpt2-xl': { n_embd: 1600, n_layer: 48, n_head: 25 }, // 1.6 B
-} satisfies Record<string, Partial<GPTConfig>>;
-
-/** Names of the published GPT-2 sizes. */
-export type GPTPreset = keyof typeof presets;
-
-const rules: ConfigRules<GPTConfig> = {
-  vocab_size: 'positive integer',
-  n_positions: 'positive integer',
-  n_embd: 'positive integer',
-  n_layer: 'positive integer',
-  n_head: 'positive integer',
-  n_inner: 'positive integer or null',
-  activation_function: ['gelu_new', 'gelu', 'relu', 'silu'],
-  resid_pdrop: 'probability',
-  embd_pdrop: 'probability',
-  attn_pdrop: 'probability',
-  layer_norm_epsilon: 'positive number',
-  initializer_range: 'positive number',
-  tie_word_embeddings: 'boolean',
-  bos_token_id: 'token id or null',
-  eos_token_id: 'token id or null',
-};
-
-/** Keys of config.json that change the computation and are served with these values only. */
-const fixed = {
-  scale_attn_weights: true,
-  scale_attn_by_inverse_layer_idx: false,
-  add_cross_attention: false,
-};
+import {
+  type Checkpoint,
+  type ConfigFile,
+  type GenerationConfig,
+  openCheckpoint,
+  tokenIds,
+} from './checkpoint.js';
+import { checkFits } from './config.js';
+import {
+  complete,
+  configOf,
+  countWeights,
+  defaults,
+  type GPTConfig,
+  type GPTPreset,
+  headsOf,
+  innerSize,
+  ownType,
+  presetConfig,
+  savedConfig,
+} from './gpt-config.js';
+import { fromLlama, gptConfigInLlama, llamaConfigOf, saveAsLlama } from './gpt-llama.js';
+import { Llama } from './llama.js';
+import {
+  asScores,
+  causalMask,
+  type DecoderOptions,
+  type Placement,
+  placeTokens,
+  visibility,
+} from './placement.js';
+import {
+  loadCheckpoint,
+  type LoadModelOptions,
+  saveCheckpoint,
+  type SaveModelOptions,
+} from './pretrained.js';
+import { RotaryTables, stretchedLength } from './rope.js';
 
 const activations: Record<GPTConfig['activation_function'], (x: Tensor) => Tensor> = {
   gelu_new: (x) => gelu(x, { approximate: 'tanh' }),
@@ -117,6 +74,12 @@ const activations: Record<GPTConfig['activation_function'], (x: Tensor) => Tenso
   relu,
   silu,
 };
+
+/** What the blocks of one forward pass share. */
+interface Context extends Placement {
+  /** Cosines and sines of the positions; null where they are learned. */
+  readonly rotary: [Tensor, Tensor] | null;
+}
 
 class Attention extends Module {
   readonly c_attn: Conv1D;
@@ -128,24 +91,26 @@ class Attention extends Module {
     private readonly generator: Generator,
   ) {
     super();
-    const { n_embd: C, n_layer, initializer_range: std } = config;
-    this.c_attn = new Conv1D(C, 3 * C, { std, generator });
-    this.c_proj = new Conv1D(C, C, { std: std / Math.sqrt(2 * n_layer), generator });
+    const { n_embd: C, n_layer, initializer_range: std, bias } = config;
+    const { kvHeads, size: D } = headsOf(config);
+    this.c_attn = new Conv1D(C, C + 2 * kvHeads * D, { std, generator, bias });
+    this.c_proj = new Conv1D(C, C, { std: std / Math.sqrt(2 * n_layer), generator, bias });
     this.resid_dropout = new Dropout(config.resid_pdrop, generator);
   }
 
-  forward(x: Tensor, padding: Tensor | null, cache?: LayerCache): Tensor {
+  forward(x: Tensor, context: Context, cache?: LayerCache): Tensor {
     const [B, T, C] = x.shape;
-    const H = this.config.n_head;
-    const heads = (t: Tensor): Tensor => transpose(reshape(t, [B, T, H, C / H]), 1, 2);
-    const [q, k, v] = split(this.c_attn.forward(x), C, -1).map(heads); // each (B, H, T, D)
-    const [keys, values] = cache?.append(k, v) ?? [k, v]; // (B, H, S, D), all positions so far
-    const y = scaledDotProductAttention(q, keys, values, {
-      causal: true,
-      mask: padding,
+    const { rotary } = context;
+    const { kvHeads, size: D } = headsOf(this.config);
+    const heads = (t: Tensor): Tensor => transpose(reshape(t, [B, T, t.shape[2] / D, D]), 1, 2);
+    const turned = (t: Tensor): Tensor => (rotary === null ? t : rotaryEmbedding(t, ...rotary));
+    const [q, k, v] = split(this.c_attn.forward(x), [C, kvHeads * D, kvHeads * D], -1).map(heads);
+    const [keys, values] = cache?.append(turned(k), v) ?? [turned(k), v]; // (B, Hkv, S, D), the positions that are seen
+    const y = scaledDotProductAttention(turned(q), keys, values, {
+      ...visibility(context, keys, this.config.sliding_window),
       dropout: this.training ? this.config.attn_pdrop : 0,
       generator: this.generator,
-    });
+    }); // (B, H, T, D)
     const joined = reshape(transpose(y, 1, 2), [B, T, C]);
     return this.resid_dropout.forward(this.c_proj.forward(joined));
   }
@@ -153,43 +118,51 @@ class Attention extends Module {
 
 class MLP extends Module {
   readonly c_fc: Conv1D;
+  /** The gate of use_swiglu. */
+  readonly c_gate: Conv1D | null;
   readonly c_proj: Conv1D;
   readonly dropout: Dropout;
   readonly #activation: (x: Tensor) => Tensor;
 
   constructor(config: GPTConfig, generator: Generator) {
     super();
-    const { n_embd: C, n_layer, initializer_range: std } = config;
-    const inner = config.n_inner ?? 4 * C;
-    this.c_fc = new Conv1D(C, inner, { std, generator });
-    this.c_proj = new Conv1D(inner, C, { std: std / Math.sqrt(2 * n_layer), generator });
+    const { n_embd: C, n_layer, initializer_range: std, bias } = config;
+    const inner = innerSize(config);
+    this.c_fc = new Conv1D(C, inner, { std, generator, bias });
+    this.c_gate = config.use_swiglu ? new Conv1D(C, inner, { std, generator, bias }) : null;
+    this.c_proj = new Conv1D(inner, C, { std: std / Math.sqrt(2 * n_layer), generator, bias });
     this.dropout = new Dropout(config.resid_pdrop, generator);
     this.#activation = activations[config.activation_function];
   }
 
   forward(x: Tensor): Tensor {
-    return this.dropout.forward(this.c_proj.forward(this.#activation(this.c_fc.forward(x))));
+    const wide = this.c_fc.forward(x); // (B, T, inner)
+    const active = this.c_gate === null ? this.#activation(wide) : swiglu(this.c_gate.forward(x), wide);
+    return this.dropout.forward(this.c_proj.forward(active));
   }
 }
 
+const newNorm = ({ n_embd, layer_norm_epsilon: eps, use_rmsnorm, bias }: GPTConfig): LayerNorm | RMSNorm =>
+  use_rmsnorm ? new RMSNorm(n_embd, eps) : new LayerNorm(n_embd, eps, { bias });
+
 class Block extends Module {
-  readonly ln_1: LayerNorm;
+  readonly ln_1: LayerNorm | RMSNorm;
   readonly attn: Attention;
-  readonly ln_2: LayerNorm;
+  readonly ln_2: LayerNorm | RMSNorm;
   readonly mlp: MLP;
 
   constructor(config: GPTConfig, generator: Generator) {
     super();
-    this.ln_1 = new LayerNorm(config.n_embd, config.layer_norm_epsilon);
+    this.ln_1 = newNorm(config);
     this.attn = new Attention(config, generator);
-    this.ln_2 = new LayerNorm(config.n_embd, config.layer_norm_epsilon);
+    this.ln_2 = newNorm(config);
     this.mlp = new MLP(config, generator);
   }
 
   /** The scope gives back at once what neither the next block nor backward needs. */
-  forward(x: Tensor, padding: Tensor | null, cache?: LayerCache): Tensor {
+  forward(x: Tensor, context: Context, cache?: LayerCache): Tensor {
     return scope(() => {
-      const attended = add(x, this.attn.forward(this.ln_1.forward(x), padding, cache));
+      const attended = add(x, this.attn.forward(this.ln_1.forward(x), context, cache));
       return add(attended, this.mlp.forward(this.ln_2.forward(attended)));
     });
   }
@@ -199,12 +172,16 @@ class Block extends Module {
 export class GPT extends Module {
   readonly config: Readonly<GPTConfig>;
   readonly wte: Embedding;
-  readonly wpe: Embedding;
+  /** Learned positions; null with use_rope. */
+  readonly wpe: Embedding | null;
   readonly drop: Dropout;
   readonly h: Block[];
-  readonly ln_f: LayerNorm;
+  readonly ln_f: LayerNorm | RMSNorm;
   /** The output head; null when it is tied to the token embedding. */
   readonly lm_head: Linear | null;
+  /** What `generate` does where it is not told: the contents of generation_config.json. */
+  generationConfig: GenerationConfig;
+  readonly #rotary: RotaryTables | null;
 
   /**
    * A model with random weights, initialized as GPT-2: N(0, 0.02), the residual projections scaled by 1 / sqrt(2 layers).
@@ -215,32 +192,33 @@ export class GPT extends Module {
    */
   constructor(config: Partial<GPTConfig> = {}, options: { generator?: Generator } = {}) {
     super();
-    const c = checkConfig('GPT', { ...defaults, ...config }, rules);
-    if (c.n_embd % c.n_head !== 0) {
-      throw new ConfigError(`GPT: n_embd must be a multiple of n_head, got ${c.n_embd} and ${c.n_head}`);
-    }
-    checkFits('GPT', GPT.countParameters(c));
+    const c = complete(config);
+    checkFits('GPT', countWeights(c));
     const { generator = defaultGenerator } = options;
     const init = { std: c.initializer_range, generator };
     this.config = c;
+    this.generationConfig = tokenIds({ ...c });
     this.wte = new Embedding(c.vocab_size, c.n_embd, init);
-    this.wpe = new Embedding(c.n_positions, c.n_embd, init);
+    this.wpe = c.use_rope ? null : new Embedding(c.n_positions, c.n_embd, init);
     this.drop = new Dropout(c.embd_pdrop, generator);
     this.h = Array.from({ length: c.n_layer }, () => new Block(c, generator));
-    this.ln_f = new LayerNorm(c.n_embd, c.layer_norm_epsilon);
+    this.ln_f = newNorm(c);
     this.lm_head = c.tie_word_embeddings
       ? null
       : new Linear(c.n_embd, c.vocab_size, { ...init, bias: false });
+    this.#rotary = c.use_rope
+      ? new RotaryTables({
+          headSize: headsOf(c).size,
+          theta: c.rope_theta,
+          maxPositions: c.n_positions,
+          scaling: c.rope_scaling,
+        })
+      : null;
   }
 
   /** Number of weights of a configuration, without building it; like the constructor's, it says what differs. */
   static countParameters(config: Partial<GPTConfig> = {}): number {
-    const c = { ...defaults, ...config };
-    const C = c.n_embd;
-    const inner = c.n_inner ?? 4 * C;
-    const block = 4 * C * C + 4 * C + 2 * C * inner + inner + C + 4 * C; // attention, feed-forward, two norms
-    const head = c.tie_word_embeddings ? 0 : c.vocab_size * C;
-    return (c.vocab_size + c.n_positions) * C + c.n_layer * block + 2 * C + head;
+    return countWeights({ ...defaults, ...config });
   }
 
   /** A published size with random weights; `overrides` change single keys. */
@@ -249,43 +227,45 @@ export class GPT extends Module {
     overrides: Partial<GPTConfig> = {},
     options: { generator?: Generator } = {},
   ): GPT {
-    if (!Object.hasOwn(presets, name)) {
-      throw new ArgumentError(
-        `GPT.fromPreset: no preset '${name}'; there are ${Object.keys(presets).join(', ')}`,
-      );
-    }
-    return new GPT({ ...presets[name], ...overrides }, options);
+    return new GPT({ ...presetConfig(name), ...overrides }, options);
   }
 
   /**
-   * The model in a folder of Hugging Face's layout: config.json and model.safetensors.
-   *
-   * @param options.dtype What matrices and tables are kept in, float32 by default; see {@link Module.convertWeights}.
+   * The model in a folder of Hugging Face's layout, or in a GGUF file, in evaluation mode. Its files stay mapped: see
+   * {@link LoadModelOptions.dtype}.
    */
-  static fromPretrained(folder: string, options: { dtype?: 'float32' | 'float16' | 'bfloat16' } = {}): GPT {
-    const build = (config: ConfigFile): GPT => new GPT(knownKeys('GPT', config, rules, fixed));
-    return loadCheckpoint(folder, ['gpt2'], build, weights).convertWeights(options.dtype ?? 'float32');
+  static fromPretrained(source: string | Checkpoint, options: LoadModelOptions = {}): GPT {
+    const checkpoint = typeof source === 'string' ? openCheckpoint(source) : source;
+    const config = gptConfigInLlama(checkpoint);
+    if (config !== null) {
+      return fromLlama(checkpoint.path, config, Llama.fromPretrained(checkpoint, options), (c) => new GPT(c));
+    }
+    const build = (file: ConfigFile): GPT => new GPT(configOf(file));
+    return loadCheckpoint(checkpoint, ['gpt2', ownType], build, weights, options);
   }
 
-  /** Writes config.json and model.safetensors, which Hugging Face's GPT2LMHeadModel loads. */
-  savePretrained(folder: string): void {
-    saveCheckpoint(
-      folder,
-      this,
-      { architectures: ['GPT2LMHeadModel'], model_type: 'gpt2', ...this.config },
-      weights,
-    );
+  /**
+   * Writes a model folder. Without switches it holds a `gpt2`, which Hugging Face's GPT2LMHeadModel loads. Rotary positions,
+   * SwiGLU and RMSNorm together are a `llama` (with a window and no biases a `mistral`), in that layout. Other combinations
+   * have no name elsewhere: their `model_type` is `tsgpt-gpt`, which only tsgpt loads.
+   */
+  savePretrained(folder: string, options: SaveModelOptions = {}): void {
+    const llama = llamaConfigOf(this.config);
+    if (llama !== null) saveAsLlama(folder, this, llama, options);
+    else saveCheckpoint(folder, this, savedConfig(this.config), weights, options);
   }
 
   /** Longest sequence the model can see. */
   get contextLength(): number {
-    return this.config.n_positions;
+    return stretchedLength(this.config.n_positions, this.config.use_rope ? this.config.rope_scaling : null);
   }
 
   /** An empty cache for `batch` sequences of up to `capacity` positions. */
   newCache(batch = 1, capacity = this.contextLength): KVCache {
-    const { n_layer, n_head, n_embd } = this.config;
-    return new KVCache({ layers: n_layer, batch, heads: n_head, capacity, headSize: n_embd / n_head });
+    const { kvHeads: heads, size: headSize } = headsOf(this.config);
+    const { n_layer: layers, sliding_window } = this.config;
+    const windows = Array<number | null>(layers).fill(sliding_window);
+    return new KVCache({ layers, batch, heads, capacity, headSize, windows });
   }
 
   /** The output head's weight, (V, C). */
@@ -310,11 +290,23 @@ export class GPT extends Module {
    */
   hidden(ids: Tensor, options: DecoderOptions = {}): Tensor {
     return scope(() => {
-      const { positions, padding } = placeTokens('GPT', ids, options, this.config.n_positions);
-      let x = this.drop.forward(add(this.wte.forward(ids), this.wpe.forward(positions))); // (B, T, C)
-      for (const [i, block] of this.h.entries()) x = block.forward(x, padding, options.cache?.layers[i]);
+      const placement = this.#place(ids, options);
+      const context = { ...placement, rotary: this.#rotary?.at(placement) ?? null };
+      const tokens = this.wte.forward(ids); // (B, T, C)
+      const embedded = this.wpe === null ? tokens : add(tokens, this.wpe.forward(placement.positions));
+      let x = this.drop.forward(embedded);
+      for (const [i, block] of this.h.entries()) x = block.forward(x, context, options.cache?.layers[i]);
       return this.ln_f.forward(options.lastOnly ? slice(x, 1, -1) : x);
     });
+  }
+
+  #place(ids: Tensor, options: DecoderOptions): Placement {
+    const placement = placeTokens('GPT', ids, options, this.contextLength);
+    if (!this.config.use_explicit_mask || !placement.causal) return placement;
+    const shown = causalMask(ids.shape[1], placement.columns, { window: this.config.sliding_window });
+    const causal = reshape(asScores(shown), [1, 1, ...shown.shape]);
+    const mask = placement.mask === null ? causal : add(causal, placement.mask);
+    return { ...placement, mask, causal: false };
   }
 }
 

@@ -1,10 +1,12 @@
 /** The model architectures, one file each. */
 
+export { AutoModel, type DecoderModel } from './auto.js';
+export type { Checkpoint, GenerationConfig, WeightFiles } from './checkpoint.js';
 export { KVCache, type KVCacheSizes, type LayerCache } from './cache.js';
-export { Llama, type LlamaConfig, type LlamaModelType, type LlamaPreset } from './llama.js';
-export type { DecoderOptions } from './placement.js';
+export { Llama } from './llama.js';
+export type { LlamaConfig, LlamaModelType, LlamaPreset } from './llama-config.js';
+export { causalMask, type CausalMaskOptions, type DecoderOptions } from './placement.js';
 export type { RopeScaling } from './rope.js';
-export { GPT, type GPTConfig, type GPTPreset } from './gpt.js';
 export { BertModel, type BertConfig, type BertOptions, type BertPreset } from './bert.js';
 export {
   BertForMaskedLM,
@@ -44,3 +46,6 @@ export {
 export { Seq2SeqCache } from './seq2seq-cache.js';
 export { seq2seqLoss, shiftRight } from './seq2seq-loss.js';
 export { T5, type T5Config, type T5DecoderOptions, type T5Preset } from './t5.js';
+export { GPT } from './gpt.js';
+export type { GPTConfig, GPTPreset, GPTSwitches } from './gpt-config.js';
+export type { LoadModelOptions, SaveModelOptions } from './pretrained.js';

@@ -6,19 +6,25 @@
 
 import {
   arange,
+  ArgumentError,
   DTypeError,
   formatShape,
+  logicalOr,
+  lt,
   ne,
   ones,
   reshape,
   sameShape,
+  scope,
   ShapeError,
+  slice,
   tensor,
   type Tensor,
   tril,
   triu,
   where,
 } from '../../lib/index.js';
+import { checkOptions } from '../../lib/errors.js';
 import { checkTensor } from '../../lib/tensor.js';
 import type { KVCache } from './cache.js';
 
@@ -29,8 +35,9 @@ export interface DecoderOptions {
   /** Compute the logits of the last position only. */
   readonly lastOnly?: boolean;
   /**
-   * (B, S) bool, S counting the cached positions and the ids: true where there is a token, false where a shorter text is
-   * padded at its left. Outputs of padding mean nothing.
+   * bool, S counting the cached positions and the ids. (B, S): true where there is a token, false where a shorter text is
+   * padded at its left; outputs of padding mean nothing. (B or 1, 1, T, S): true where a query may see a key, in place of
+   * the causal rule and the model's window, for a prefix that sees itself whole, say; see {@link causalMask}.
    */
   readonly attentionMask?: Tensor;
 }
@@ -42,8 +49,12 @@ export interface Placement {
   /** The least position, and one more than the greatest. */
   readonly start: number;
   readonly end: number;
-  /** Added to the scores: (B, 1, 1, S) of 0 and -Infinity where rows are padded, else null. */
-  readonly padding: Tensor | null;
+  /** Cached positions and the ids together, S. */
+  readonly columns: number;
+  /** Added to the scores: 0 and -Infinity, (B, 1, 1, S) for padding, or (B, 1, T, S); null where nothing is to hide. */
+  readonly mask: Tensor | null;
+  /** Whether attention hides later keys, and those before the window, by itself. */
+  readonly causal: boolean;
 }
 
 /**
@@ -66,32 +77,41 @@ export function placeTokens(
         (past > 0 ? ` after ${past} cached positions` : ''),
     );
   }
-  const mask = attentionMask === undefined ? null : checkMask(model, attentionMask, [ids.shape[0], end]);
-  const tokens = mask?.data as Uint8Array | undefined;
-  if (mask === null || tokens === undefined || tokens.every((token) => token !== 0)) {
-    return { positions: arange(past, end, 1, { dtype: 'int32' }), start: past, end, padding: null };
-  }
   const [batch, length] = ids.shape;
+  const placed = { start: past, end, columns: end, mask: null, causal: true };
+  const inOrder = (): Tensor => arange(past, end, 1, { dtype: 'int32' });
+  if (attentionMask === undefined) return { ...placed, positions: inOrder() };
+  checkMask(model, attentionMask, [batch, length, end]);
+  if (attentionMask.rank === 4) {
+    return { ...placed, positions: inOrder(), mask: asScores(attentionMask), causal: false };
+  }
+  const tokens = attentionMask.data as Uint8Array;
+  if (tokens.every((token) => token !== 0)) return { ...placed, positions: inOrder() };
   const positions = paddedPositions(tokens, batch, length);
   return {
+    ...placed,
     positions: tensor(positions, { shape: [batch, length] }),
     start: positions.reduce((a, b) => Math.min(a, b)),
     end: positions.reduce((a, b) => Math.max(a, b)) + 1,
-    padding: reshape(where(mask, 0, tensor(-Infinity)), [batch, 1, 1, end]),
+    mask: reshape(asScores(attentionMask), [batch, 1, 1, end]),
   };
 }
 
-function checkMask(model: string, mask: Tensor, shape: readonly number[]): Tensor {
+/** What is added to the scores for a mask that is true where a key may be seen. */
+export const asScores = (mask: Tensor): Tensor => where(mask, 0, tensor(-Infinity));
+
+function checkMask(model: string, mask: Tensor, [B, T, S]: readonly [number, number, number]): void {
   checkTensor(model, mask);
   if (mask.dtype !== 'bool') {
     throw new DTypeError(`${model}: attentionMask must be bool, got ${mask.dtype}; compare it: mask.ne(0)`);
   }
-  if (!sameShape(mask.shape, shape)) {
+  const shapes = [[B, S], [B, 1, T, S], [1, 1, T, S]]; // prettier-ignore
+  if (!shapes.some((shape) => sameShape(mask.shape, shape))) {
     throw new ShapeError(
-      `${model}: attentionMask must be (B, S) ${formatShape(shape)}, cached positions included, got ${formatShape(mask.shape)}`,
+      `${model}: attentionMask must be (B, S) ${formatShape([B, S])} or (B, 1, T, S) ${formatShape([B, 1, T, S])}, ` +
+        `cached positions included, got ${formatShape(mask.shape)}`,
     );
   }
-  return mask;
 }
 
 /** For the last `length` columns: how many tokens stand before, 0 for padding. */
@@ -108,12 +128,50 @@ function paddedPositions(tokens: Uint8Array, batch: number, length: number): Int
 }
 
 /**
- * The causal mask as data, (T, S) of 0 and -Infinity, for `queries` that follow `keys - queries` earlier positions: query i
- * sees its own key and those before it, at most `window` (null: all).
+ * The options of attention that hide keys, for the keys that it is given: the last ones, where a cache has let go of the
+ * others.
+ *
+ * @param window How many keys a query sees; null for all.
  */
-export function causalMask(queries: number, keys: number, window: number | null): Tensor {
-  const all = ones([queries, keys]);
-  const past = tril(all, keys - queries);
-  const near = window === null ? past : triu(past, keys - queries - window + 1);
-  return where(ne(near, 0), 0, tensor(-Infinity));
+export function visibility(
+  { mask, causal }: Pick<Placement, 'mask' | 'causal'>,
+  keys: Tensor,
+  window: number | null,
+): { causal: boolean; window: number; mask: Tensor | null } {
+  const skipped = mask === null ? 0 : mask.shape[3] - keys.shape[2];
+  return {
+    causal,
+    window: causal ? (window ?? 0) : 0,
+    mask: mask !== null && skipped > 0 ? slice(mask, 3, skipped) : mask,
+  };
+}
+
+/** Options of {@link causalMask}. */
+export interface CausalMaskOptions {
+  /** A query sees its own key and those before it, together at most this many; null, the default, means all. */
+  readonly window?: number | null;
+  /** The first keys, which every query sees, also earlier ones; 0 by default. */
+  readonly prefix?: number;
+}
+
+/**
+ * A causal mask as data, (T, S) bool, true where a query may see a key, for T queries that follow S - T earlier positions.
+ *
+ * @example
+ * const mask = causalMask(8, 8, { prefix: 3 }).reshape([1, 1, 8, 8]);
+ * const logits = model.forward(ids, { attentionMask: mask });
+ */
+export function causalMask(queries: number, keys: number, options: CausalMaskOptions = {}): Tensor {
+  checkOptions('causalMask', options, ['window', 'prefix']);
+  const { window = null, prefix = 0 } = options;
+  for (const [name, value] of Object.entries({ queries, keys, window: window ?? 1, prefix })) {
+    if (!Number.isInteger(value) || value < 0 || (name === 'window' && value === 0)) {
+      throw new ArgumentError(`causalMask: ${name} must be a whole number of positions, got ${value}`);
+    }
+  }
+  return scope(() => {
+    const past = tril(ones([queries, keys]), keys - queries);
+    const near = window === null ? past : triu(past, keys - queries - window + 1);
+    return logicalOr(ne(near, 0), lt(arange(0, keys), prefix));
+  });
 }

@@ -1,21 +1,32 @@
 /**
- * Model folders in Hugging Face's layout: config.json and model.safetensors. Loading is a strict copy by name; a family
- * says how its file names differ from the module's (a prefix, masks stored as weights, a tied head stored twice).
+ * Loading and saving models. Loading is strict and by name; a family says how its file names differ from the module's (a
+ * prefix, masks stored as weights, a tied head stored twice). Nothing is copied that need not be: where width and layout
+ * fit, the mapped bytes of the file are the parameters, read when they are first used; writing to them (training) changes
+ * memory, never the file.
  */
 
-import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+
+import { replaceFiles } from '../../lib/formats/atomic-file.js';
+import { isCheckpointFile, saveSafetensorsShards } from '../../lib/formats/safetensors-shards.js';
 import {
+  ArgumentError,
+  checkOptions,
   ConfigError,
   FileError,
-  openSafetensors,
-  saveSafetensors,
+  noGrad,
   type Tensor,
+  to,
   writeFileAtomic,
 } from '../../lib/index.js';
-import { oneLine } from '../../lib/errors.js';
-import { finishReplacement, makeFolder } from '../../lib/formats/atomic-file.js';
 import { type Module, withoutInit } from '../nn/index.js';
+import {
+  openCheckpoint,
+  type Checkpoint,
+  type ConfigFile,
+  type GenerationConfig,
+  type WeightFiles,
+} from './checkpoint.js';
 
 /** How the names in a family's files differ from its module's. */
 export interface WeightNames {
@@ -29,108 +40,173 @@ export interface WeightNames {
   readonly tied: readonly { readonly name: string; readonly to: string }[];
   /** The module's name of an entry, where more than the prefix differs. */
   readonly rename?: (name: string) => string;
-  /** Parameters that keep their random weights, in a file (`given`) or not: a new head. */
+  /** Parameters that keep their random weights, in the file (`given`) or not: a new head. */
   readonly fresh?: (name: string, given: boolean) => boolean;
 }
 
-/** The contents of config.json. */
-export type ConfigFile = Record<string, unknown>;
+/** A model that can be loaded. */
+export interface Pretrained extends Module {
+  /** generation_config.json: what `generate` does where it is not told. Absent from models that generate nothing. */
+  generationConfig?: GenerationConfig;
+}
+
+/** What is saved of a model. */
+export interface Savable {
+  stateDict(): ReadonlyMap<string, Tensor>;
+  readonly generationConfig?: GenerationConfig;
+}
+
+/** Options of `fromPretrained`. */
+export interface LoadModelOptions {
+  /**
+   * What matrices and tables are kept in: `auto`, the default, is the file's own width (float32 where it is quantized), and
+   * costs neither time nor memory. Optimizers train float32. Vectors (norms, biases) are always float32.
+   */
+  readonly dtype?: 'auto' | 'float32' | 'float16' | 'bfloat16';
+}
+
+/** Options of `savePretrained`. */
+export interface SaveModelOptions {
+  /** Most bytes of one safetensors file, 5e9 by default; more are cut into several with an index. */
+  readonly maxShardSize?: number;
+  /** Saved beside the model. */
+  readonly tokenizer?: { save(path: string): void };
+}
+
+const dtypeNames = ['auto', 'float32', 'float16', 'bfloat16'] as const;
 
 /**
- * Builds the model that config.json describes and copies model.safetensors into it.
+ * Builds the model that a checkpoint's configuration describes, with its tensors as parameters, in evaluation mode.
  *
- * @param build Makes the model from the configuration; it may look which entries the file has.
+ * @param source A model folder, a GGUF file, or either opened before.
+ * @param build Makes the model from the configuration; it may look which entries the files have.
  * @throws FileError, ConfigError or StateDictError naming what does not fit.
  */
-export function loadCheckpoint<M extends Module>(
-  folder: string,
+export function loadCheckpoint<M extends Pretrained>(
+  source: string | Checkpoint,
   modelTypes: readonly string[],
   build: (config: ConfigFile, entries: readonly string[]) => M,
   names: WeightNames,
+  options: LoadModelOptions = {},
 ): M {
-  finishReplacement(folder);
-  const config = readConfig(folder, modelTypes);
-  using file = openSafetensors(join(folder, 'model.safetensors'));
-  const { fresh } = names;
-  const make = (): M => build(config, file.names());
-  const model = fresh === undefined ? withoutInit(make) : make();
-  const state = moduleNames(file, model, names);
-  if (fresh !== undefined) {
-    for (const [name, p] of model.stateDict()) if (fresh(name, state.has(name))) state.set(name, p);
-  }
-  model.loadStateDict(state);
-  return model.eval();
-}
-
-/** config.json of a model folder, checked to be of one of the types. */
-function readConfig(folder: string, modelTypes: readonly string[]): ConfigFile {
-  const path = join(folder, 'config.json');
-  let text: string;
-  try {
-    if (!statSync(folder).isDirectory()) throw new FileError(folder, 'is not a folder; a model is a folder');
-    text = readFileSync(path, 'utf8');
-  } catch (cause) {
-    if (cause instanceof FileError) throw cause;
-    throw new FileError(
-      path,
-      `cannot be read (${(cause as NodeJS.ErrnoException).code}); is this a model folder?`,
-      { cause },
+  checkOptions('fromPretrained', options, ['dtype']);
+  const { dtype = 'auto' } = options;
+  if (!dtypeNames.includes(dtype)) {
+    throw new ArgumentError(
+      `fromPretrained: dtype must be one of ${dtypeNames.join(', ')}, got ${JSON.stringify(dtype)}`,
     );
   }
-  let config: unknown;
-  try {
-    config = JSON.parse(text);
-  } catch (cause) {
-    throw new FileError(path, `is not JSON: ${oneLine((cause as Error).message)}`, { cause });
-  }
-  if (typeof config !== 'object' || config === null || Array.isArray(config)) {
-    throw new FileError(path, 'must hold a JSON object');
-  }
-  const { model_type: type } = config as ConfigFile;
-  if (!modelTypes.includes(type as string)) {
-    const known = modelTypes.map((name) => `'${name}'`).join(', ');
-    throw new ConfigError(`${path}: model_type is ${JSON.stringify(type)}, this class loads ${known}`);
-  }
-  return config as ConfigFile;
+  const checkpoint = typeof source === 'string' ? openCheckpoint(source) : source;
+  const { config, weights } = checkpoint;
+  checkModelType(checkpoint, modelTypes);
+  const held = weights.names().reduce((n, name) => n + product(weights.info(name).shape), 0);
+  const { fresh } = names;
+  const make = (): M => build(config, weights.names());
+  const model = fresh === undefined ? withoutInit(held, make) : make();
+  const state = moduleNames(weights, model, names);
+  const own = [...model.stateDict()].filter(([name]) => fresh?.(name, state.has(name)));
+  for (const [name] of own) state.delete(name);
+  const tensors = noGrad(
+    () => new Map([...state].map(([name, file]) => [name, parameter(weights, file, dtype)])),
+  );
+  model.loadStateDict(new Map([...tensors, ...own]), { assign: true });
+  weights.close();
+  if (model.generationConfig !== undefined) model.generationConfig = checkpoint.generationConfig;
+  model.eval();
+  return model;
 }
 
-/** The file's tensors under the module's names. */
-function moduleNames(
-  file: { names(): string[]; tensor(name: string): Tensor },
-  model: Module,
-  { prefix, ignored, tied, rename = (name) => name }: WeightNames,
-): Map<string, Tensor> {
+const product = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
+
+function checkModelType({ path, config }: Checkpoint, modelTypes: readonly string[]): void {
+  const { model_type: type } = config;
+  if (modelTypes.includes(type as string)) return;
+  const known = modelTypes.map((name) => `'${name}'`).join(', ');
+  const where = join(path, 'config.json');
+  throw new ConfigError(`${where}: model_type is ${JSON.stringify(type)}, this class loads ${known}`);
+}
+
+/** A tensor of the files in the width that is wanted. */
+function parameter(weights: WeightFiles, name: string, dtype: (typeof dtypeNames)[number]): Tensor {
+  const t = weights.tensor(name, dtype === 'auto' ? 'float32' : dtype);
+  if (t.dtype === 'int32' || t.dtype === 'uint8' || t.dtype === 'bool') {
+    throw new FileError(
+      weights.path,
+      `tensor '${name}' has elements of type ${weights.info(name).dtype}, no weights`,
+    );
+  }
+  if (t.rank < 2 || t.dtype === 'float64') return to(t, dtype === 'auto' || t.rank < 2 ? 'float32' : dtype);
+  return to(t, dtype === 'auto' ? t.dtype : dtype);
+}
+
+/** The module's names of the tensors in the files, with the files' own. */
+function moduleNames(weights: WeightFiles, model: Module, names: WeightNames): Map<string, string> {
   const own = model.stateDict();
-  const state = new Map<string, Tensor>();
-  for (const entry of file.names()) {
-    if (ignored.test(entry)) continue;
-    const name = rename(entry.startsWith(prefix) ? entry.slice(prefix.length) : entry);
-    state.set(own.has(name) ? name : modernName(name), file.tensor(entry));
+  const found = new Map<string, string>();
+  const { prefix, ignored, tied, rename = (name) => name } = names;
+  for (const file of weights.names()) {
+    if (ignored.test(file)) continue;
+    const bare = rename(file.startsWith(prefix) ? file.slice(prefix.length) : file);
+    const name = own.has(bare) ? bare : modernName(bare);
+    const other = found.get(name);
+    if (other !== undefined) {
+      throw new FileError(weights.path, `holds the tensor '${name}' twice, as '${other}' and as '${file}'`);
+    }
+    found.set(name, file);
   }
   for (const { name, to } of tied) {
     if (own.has(name)) continue;
     // The embedding wins where a tied file holds both.
-    const head = state.get(name);
-    state.delete(name);
-    if (head !== undefined && !state.has(to)) state.set(to, head);
+    const head = found.get(name);
+    found.delete(name);
+    if (head !== undefined && !found.has(to)) found.set(to, head);
   }
-  return state;
+  return found;
 }
 
 /** Files of TensorFlow's time call a norm's weight gamma and its bias beta. */
 const modernName = (name: string): string => name.replace(/\.gamma$/, '.weight').replace(/\.beta$/, '.bias');
 
-/** Writes config.json and model.safetensors, each whole or not at all. */
-export function saveCheckpoint(folder: string, model: Module, config: ConfigFile, names: WeightNames): void {
-  makeFolder(folder);
+/**
+ * Writes config.json, generation_config.json, the weights and the tokenizer so that all change together: after a failure or
+ * a kill at any moment the folder holds all of the old files or all of the new ones. It may be the folder that the model
+ * was loaded from.
+ */
+export function saveCheckpoint(
+  folder: string,
+  model: Savable,
+  config: ConfigFile,
+  names: WeightNames,
+  options: SaveModelOptions = {},
+): void {
+  checkOptions('savePretrained', options, ['maxShardSize', 'tokenizer']);
+  const { maxShardSize = 5e9, tokenizer } = options;
+  if (!(maxShardSize > 0)) {
+    throw new ArgumentError(
+      `savePretrained: maxShardSize must be a number of bytes above 0, got ${maxShardSize}`,
+    );
+  }
   const tensors = new Map<string, Tensor>();
   for (const [name, tensor] of model.stateDict()) {
     tensors.set(names.unprefixed.test(name) ? name : names.prefix + name, tensor);
   }
-  saveSafetensors(join(folder, 'model.safetensors'), tensors, { format: 'pt' });
-  const half = model.parameters().find((p) => p.dtype !== 'float32');
-  writeFileAtomic(
-    join(folder, 'config.json'),
-    `${JSON.stringify({ ...config, torch_dtype: half?.dtype ?? 'float32' }, null, 2)}\n`,
-  );
+  const half = [...tensors.values()].find((p) => p.dtype !== 'float32');
+  const files = {
+    'config.json': { ...config, torch_dtype: half?.dtype ?? 'float32' },
+    ...generationFile(model),
+  };
+  const write = (staging: string): void => {
+    saveSafetensorsShards(staging, tensors, maxShardSize);
+    for (const [name, content] of Object.entries(files)) {
+      writeFileAtomic(join(staging, name), `${JSON.stringify(content, null, 2)}\n`);
+    }
+    tokenizer?.save(join(staging, 'tokenizer.json'));
+  };
+  replaceFiles(folder, write, (name) => isCheckpointFile(name) || name === generationConfigName);
+}
+
+const generationConfigName = 'generation_config.json';
+
+function generationFile({ generationConfig = {} }: Savable): Record<string, GenerationConfig> {
+  return Object.keys(generationConfig).length === 0 ? {} : { [generationConfigName]: generationConfig };
 }

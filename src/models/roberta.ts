@@ -37,6 +37,7 @@ import {
 } from './bert.js';
 import { answerLogits } from './bert-heads.js';
 import { checkFits } from './config.js';
+import { type Checkpoint } from './checkpoint.js';
 import { encoderPadding, type EncoderOptions } from './encoder.js';
 import {
   type EncoderPart,
@@ -46,6 +47,7 @@ import {
   saveEncoder,
 } from './encoder-files.js';
 import { type AnswerLogits, labelNames } from './labels.js';
+import { type SaveModelOptions } from './pretrained.js';
 
 /** The keys of Hugging Face's config.json for `model_type` roberta, which are BERT's. */
 export type RobertaConfig = BertConfig;
@@ -67,11 +69,11 @@ const family = {
 const load = <M extends LoadedEncoder>(
   Model: new (config: Partial<RobertaConfig>, options: BertOptions) => M,
   part: EncoderPart,
-  folder: string,
+  source: string | Checkpoint,
   options: LoadEncoderOptions,
 ): M =>
   loadEncoder(
-    folder,
+    source,
     family,
     part,
     (config, more) => new Model(knownBertKeys('RoBERTa', config), more),
@@ -158,17 +160,17 @@ export class RobertaModel extends Module {
    * @param options.pooler False for a file without one: that of a model which was trained to predict tokens only.
    */
   static fromPretrained(
-    folder: string,
+    source: string | Checkpoint,
     { pooler = true, ...options }: Omit<LoadEncoderOptions, 'newHead' | 'labels'> & { pooler?: boolean } = {},
   ): RobertaModel {
     const build = (config: Record<string, unknown>, more: BertOptions): RobertaModel =>
       new RobertaModel(knownBertKeys('RoBERTa', config), { ...more, pooler });
-    return loadEncoder(folder, family, { head: [], pooler }, build, options);
+    return loadEncoder(source, family, { head: [], pooler }, build, options);
   }
 
   /** Writes config.json and model.safetensors, which Hugging Face's RobertaModel loads. */
-  savePretrained(folder: string): void {
-    saveEncoder(folder, this, 'roberta');
+  savePretrained(folder: string, options: SaveModelOptions = {}): void {
+    saveEncoder(folder, this, 'roberta', options);
   }
 
   /** Longest sequence the model can see. */
@@ -238,19 +240,19 @@ export class RobertaForMaskedLM extends Module {
     this.lm_head = new LMHead(this.config, options.generator ?? defaultGenerator);
   }
 
-  /** The model in a folder of Hugging Face's layout, in evaluation mode. */
-  static fromPretrained(folder: string, options: LoadEncoderOptions = {}): RobertaForMaskedLM {
+  /** The model in a folder of Hugging Face's layout, in evaluation mode. Its files stay mapped. */
+  static fromPretrained(source: string | Checkpoint, options: LoadEncoderOptions = {}): RobertaForMaskedLM {
     const tied = [
       { name: 'lm_head.decoder.weight', to: 'roberta.embeddings.word_embeddings.weight' },
       { name: 'lm_head.decoder.bias', to: 'lm_head.bias' },
       { name: 'lm_head.bias', to: 'lm_head.decoder.bias' },
     ];
-    return load(RobertaForMaskedLM, { head: ['lm_head'], pooler: false, tied }, folder, options);
+    return load(RobertaForMaskedLM, { head: ['lm_head'], pooler: false, tied }, source, options);
   }
 
   /** Writes config.json and model.safetensors, which Hugging Face's class of this name loads. */
-  savePretrained(folder: string): void {
-    saveEncoder(folder, this, 'roberta');
+  savePretrained(folder: string, options: SaveModelOptions = {}): void {
+    saveEncoder(folder, this, 'roberta', options);
   }
 
   /** Logits of the token at every position, (B, T, V). For training see {@link maskedTokenLoss}. */
@@ -304,14 +306,17 @@ export class RobertaForSequenceClassification extends Module {
     this.classifier = new ClassificationHead(this.config, options.generator ?? defaultGenerator);
   }
 
-  /** The model in a folder of Hugging Face's layout, in evaluation mode. */
-  static fromPretrained(folder: string, options: LoadEncoderOptions = {}): RobertaForSequenceClassification {
-    return load(RobertaForSequenceClassification, { head: ['classifier'], pooler: false }, folder, options);
+  /** The model in a folder of Hugging Face's layout, in evaluation mode. Its files stay mapped. */
+  static fromPretrained(
+    source: string | Checkpoint,
+    options: LoadEncoderOptions = {},
+  ): RobertaForSequenceClassification {
+    return load(RobertaForSequenceClassification, { head: ['classifier'], pooler: false }, source, options);
   }
 
   /** Writes config.json and model.safetensors, which Hugging Face's class of this name loads. */
-  savePretrained(folder: string): void {
-    saveEncoder(folder, this, 'roberta');
+  savePretrained(folder: string, options: SaveModelOptions = {}): void {
+    saveEncoder(folder, this, 'roberta', options);
   }
 
   /** Logits of the classes, (B, L). For training see {@link classificationLoss}. */
@@ -339,14 +344,17 @@ export class RobertaForTokenClassification extends Module {
     this.classifier = new Linear(c.hidden_size, labels, { std: c.initializer_range, generator });
   }
 
-  /** The model in a folder of Hugging Face's layout, in evaluation mode. */
-  static fromPretrained(folder: string, options: LoadEncoderOptions = {}): RobertaForTokenClassification {
-    return load(RobertaForTokenClassification, { head: ['classifier'], pooler: false }, folder, options);
+  /** The model in a folder of Hugging Face's layout, in evaluation mode. Its files stay mapped. */
+  static fromPretrained(
+    source: string | Checkpoint,
+    options: LoadEncoderOptions = {},
+  ): RobertaForTokenClassification {
+    return load(RobertaForTokenClassification, { head: ['classifier'], pooler: false }, source, options);
   }
 
   /** Writes config.json and model.safetensors, which Hugging Face's class of this name loads. */
-  savePretrained(folder: string): void {
-    saveEncoder(folder, this, 'roberta');
+  savePretrained(folder: string, options: SaveModelOptions = {}): void {
+    saveEncoder(folder, this, 'roberta', options);
   }
 
   /** Logits of the classes at every position, (B, T, L). For training see {@link tokenClassificationLoss}. */
@@ -370,14 +378,17 @@ export class RobertaForQuestionAnswering extends Module {
     this.qa_outputs = new Linear(hidden_size, 2, { std, generator: options.generator });
   }
 
-  /** The model in a folder of Hugging Face's layout, in evaluation mode. */
-  static fromPretrained(folder: string, options: LoadEncoderOptions = {}): RobertaForQuestionAnswering {
-    return load(RobertaForQuestionAnswering, { head: ['qa_outputs'], pooler: false }, folder, options);
+  /** The model in a folder of Hugging Face's layout, in evaluation mode. Its files stay mapped. */
+  static fromPretrained(
+    source: string | Checkpoint,
+    options: LoadEncoderOptions = {},
+  ): RobertaForQuestionAnswering {
+    return load(RobertaForQuestionAnswering, { head: ['qa_outputs'], pooler: false }, source, options);
   }
 
   /** Writes config.json and model.safetensors, which Hugging Face's class of this name loads. */
-  savePretrained(folder: string): void {
-    saveEncoder(folder, this, 'roberta');
+  savePretrained(folder: string, options: SaveModelOptions = {}): void {
+    saveEncoder(folder, this, 'roberta', options);
   }
 
   /** Logits of where the answer starts and ends. For training see {@link answerLoss}. */

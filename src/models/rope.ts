@@ -153,6 +153,10 @@ export function attentionFactor(scaling: RopeScaling | null): number {
   return mscale !== undefined && all !== undefined ? scale(mscale) / scale(all) : scale(1);
 }
 
+/** Longest sequence: `dynamic` alone goes beyond the configured length, which for it is that before scaling. */
+export const stretchedLength = (length: number, scaling: RopeScaling | null): number =>
+  scaling?.rope_type === 'dynamic' ? Math.floor(length * scaling.factor) : length;
+
 /** @throws ConfigError when heads of this size cannot be turned. */
 export function checkHeadSize(model: string, headSize: number, scaling: RopeScaling | null): void {
   if (headSize % 2 !== 0) {

@@ -28,7 +28,13 @@ import { Embedding, Linear, Module } from '../nn/index.js';
 import { type Activation, activationNames } from './activations.js';
 import { checkConfig, checkFits, knownKeys, type ConfigRules } from './config.js';
 import { encoderPadding, type EncoderOptions, paddingOf } from './encoder.js';
-import { loadCheckpoint, saveCheckpoint, type ConfigFile } from './pretrained.js';
+import { type Checkpoint, type ConfigFile, type GenerationConfig, tokenIds } from './checkpoint.js';
+import {
+  loadCheckpoint,
+  type LoadModelOptions,
+  saveCheckpoint,
+  type SaveModelOptions,
+} from './pretrained.js';
 import { Seq2SeqCache } from './seq2seq-cache.js';
 import { type CrossAttentionLayer, type T5Context, T5Stack } from './t5-layers.js';
 
@@ -148,6 +154,8 @@ export class T5 extends Module {
   readonly decoder: T5Stack;
   /** The output head; null when it is tied to the token embedding. */
   readonly lm_head: Linear | null;
+  /** What `generate` does where it is not told: the contents of generation_config.json. */
+  generationConfig: GenerationConfig;
 
   /**
    * A model with random weights, initialized as the paper's code does.
@@ -164,6 +172,7 @@ export class T5 extends Module {
     const { generator = defaultGenerator } = options;
     const std = c.initializer_factor;
     this.config = c;
+    this.generationConfig = tokenIds({ ...c });
     this.shared = new Embedding(c.vocab_size, c.d_model, { std, generator });
     this.encoder = new T5Stack(c, generator, false);
     this.decoder = new T5Stack(c, generator, true);
@@ -197,25 +206,20 @@ export class T5 extends Module {
     return new T5({ ...presets[name], ...overrides }, options);
   }
 
-  /**
-   * The model in a folder of Hugging Face's layout, in evaluation mode.
-   *
-   * @param options.dtype What matrices and tables are kept in, float32 by default; see {@link Module.convertWeights}.
-   */
-  static fromPretrained(folder: string, options: { dtype?: 'float32' | 'float16' | 'bfloat16' } = {}): T5 {
-    checkOptions('T5.fromPretrained', options, ['dtype']);
-    return loadCheckpoint(folder, ['t5'], (config, entries) => new T5(configOf(config, entries)), weights) //
-      .convertWeights(options.dtype ?? 'float32');
+  /** The model in a folder of Hugging Face's layout, in evaluation mode. Its files stay mapped. */
+  static fromPretrained(source: string | Checkpoint, options: LoadModelOptions = {}): T5 {
+    const build = (config: ConfigFile, entries: readonly string[]): T5 => new T5(configOf(config, entries));
+    return loadCheckpoint(source, ['t5'], build, weights, options);
   }
 
-  /** Writes config.json and model.safetensors, which Hugging Face's T5ForConditionalGeneration loads. */
-  savePretrained(folder: string): void {
+  /** Writes a model folder, which Hugging Face's T5ForConditionalGeneration loads. */
+  savePretrained(folder: string, options: SaveModelOptions = {}): void {
     const about = {
       architectures: ['T5ForConditionalGeneration'],
       model_type: 't5',
       is_encoder_decoder: true,
     };
-    saveCheckpoint(folder, this, { ...about, ...this.config }, weights);
+    saveCheckpoint(folder, this, { ...about, ...this.config }, weights, options);
   }
 
   /** An empty cache for `batch` sequences of up to `capacity` positions. */

@@ -8,6 +8,7 @@ export {
   LayerNorm,
   Linear,
   RMSNorm,
+  weightsWaiting,
   withoutInit,
   type InitOptions,
 } from './layers.js';

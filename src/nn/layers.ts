@@ -11,7 +11,7 @@ import {
   ones,
   randn,
   rmsNorm,
-  type Tensor,
+  Tensor,
   to,
   zeros,
 } from '../../lib/index.js';
@@ -27,25 +27,38 @@ export interface InitOptions {
   readonly bias?: boolean;
 }
 
-let skipInit = false;
+/** Weights in the files of the checkpoint that the module being built is for; null outside {@link withoutInit}. */
+let waiting: number | null = null;
 
-/** Builds a module whose random weights are left as zeros, for a checkpoint that overwrites them all. */
-export function withoutInit<T>(build: () => T): T {
-  skipInit = true;
+/**
+ * Builds a module whose parameters have shapes but no memory, for a checkpoint whose tensors then take their places
+ * (`loadStateDict` with `assign`).
+ *
+ * @param fileWeights How many weights the checkpoint has.
+ */
+export function withoutInit<T>(fileWeights: number, build: () => T): T {
+  waiting = fileWeights;
   try {
     return build();
   } finally {
-    skipInit = false;
+    waiting = null;
   }
+}
+
+/** How many weights wait for the module that is being built, or null where it gets its own. */
+export const weightsWaiting = (): number | null => waiting;
+
+function parameter(shape: readonly number[], init: (shape: readonly number[]) => Tensor): Tensor {
+  const p = waiting === null ? init(shape) : Tensor.withoutMemory(shape);
+  p.requiresGrad = true;
+  return p;
 }
 
 function randomWeight(
   shape: readonly number[],
   { std = 0.02, generator = defaultGenerator }: InitOptions,
 ): Tensor {
-  const weight = skipInit ? zeros(shape) : randn(shape, { std, generator });
-  weight.requiresGrad = true;
-  return weight;
+  return parameter(shape, () => randn(shape, { std, generator }));
 }
 
 /** y = x Wᵀ + b with W [out, in]. */
@@ -56,7 +69,7 @@ export class Linear extends Module {
   constructor(inputs: number, outputs: number, options: InitOptions = {}) {
     super();
     this.weight = randomWeight([outputs, inputs], options);
-    this.bias = (options.bias ?? true) ? zeros([outputs], { requiresGrad: true }) : null;
+    this.bias = (options.bias ?? true) ? parameter([outputs], zeros) : null;
   }
 
   /** @param x (..., in) @returns (..., out) */
@@ -73,7 +86,7 @@ export class Conv1D extends Module {
   constructor(inputs: number, outputs: number, options: InitOptions = {}) {
     super();
     this.weight = randomWeight([inputs, outputs], options);
-    this.bias = (options.bias ?? true) ? zeros([outputs], { requiresGrad: true }) : null;
+    this.bias = (options.bias ?? true) ? parameter([outputs], zeros) : null;
   }
 
   /** @param x (..., in) @returns (..., out) */
@@ -108,8 +121,8 @@ export class LayerNorm extends Module {
     options: { bias?: boolean } = {},
   ) {
     super();
-    this.weight = ones([size], { requiresGrad: true });
-    this.bias = (options.bias ?? true) ? zeros([size], { requiresGrad: true }) : null;
+    this.weight = parameter([size], ones);
+    this.bias = (options.bias ?? true) ? parameter([size], zeros) : null;
   }
 
   forward(x: Tensor): Tensor {
@@ -126,7 +139,7 @@ export class RMSNorm extends Module {
     readonly eps = 1e-6,
   ) {
     super();
-    this.weight = ones([size], { requiresGrad: true });
+    this.weight = parameter([size], ones);
   }
 
   forward(x: Tensor): Tensor {

@@ -7,6 +7,7 @@
 
 import {
   ArgumentError,
+  checkOptions,
   copy_,
   formatShape,
   noGrad,
@@ -20,6 +21,11 @@ import {
 export interface LoadOptions {
   /** Fail on missing and unexpected names (the default); otherwise load what fits. Wrong shapes always fail. */
   readonly strict?: boolean;
+  /**
+   * Make the given tensors the parameters instead of copying their numbers: nothing is allocated, and each keeps its dtype.
+   * They belong to the module from then on. Optimizers that were made before still hold the old parameters.
+   */
+  readonly assign?: boolean;
 }
 
 /** What loading found beside the tensors it copied. */
@@ -64,12 +70,13 @@ export abstract class Module {
   }
 
   /**
-   * Copies tensors into the parameters of the same names, converting dtypes.
+   * Copies tensors into the parameters of the same names, converting dtypes, or with `assign` puts them in their places.
    *
-   * @throws StateDictError naming what is missing, unexpected or of the wrong shape; nothing is copied then.
+   * @throws StateDictError naming what is missing, unexpected or of the wrong shape; nothing is loaded then.
    */
   loadStateDict(state: ReadonlyMap<string, Tensor>, options: LoadOptions = {}): LoadResult {
-    const { strict = true } = options;
+    checkOptions('loadStateDict', options, ['strict', 'assign']);
+    const { strict = true, assign = false } = options;
     const own = this.stateDict();
     const missing = [...own.keys()].filter((name) => !state.has(name));
     const unexpected = [...state.keys()].filter((name) => !own.has(name));
@@ -88,12 +95,12 @@ export abstract class Module {
         `loadStateDict(${this.constructor.name}): ${problems.filter((text) => text !== '').join(', ')}`,
       );
     }
-    noGrad(() => {
-      for (const [name, parameter] of own) {
-        const source = state.get(name);
-        if (source !== undefined) copy_(parameter, source);
-      }
+    const pairs = [...own].flatMap(([name, p]): [Tensor, Tensor][] => {
+      const source = state.get(name);
+      return source === undefined ? [] : [[p, source]];
     });
+    if (assign) this.#replace(new Map(pairs));
+    else noGrad(() => pairs.forEach(([parameter, source]) => copy_(parameter, source)));
     return { missing, unexpected };
   }
 
@@ -108,21 +115,26 @@ export abstract class Module {
     if (!['float32', 'float16', 'bfloat16'].includes(dtype)) {
       throw new ArgumentError(`convertWeights: must be 'float32', 'float16' or 'bfloat16', got '${dtype}'`);
     }
-    const converted = new Map<Tensor, Tensor>();
+    const others = this.parameters().filter((p) => p.rank >= 2 && p.dtype !== dtype);
+    this.#replace(new Map(others.map((p) => [p, noGrad(() => to(p, dtype))])));
+    return this;
+  }
+
+  /** Puts other tensors in the places of parameters, wherever they are held, and gives these back. */
+  #replace(replacements: ReadonlyMap<Tensor, Tensor>): void {
     const visit = (module: Module): void => {
       for (const [name, value] of Object.entries(module)) {
-        if (value instanceof Tensor && value.rank >= 2 && value.dtype !== dtype) {
-          const fresh = converted.get(value) ?? noGrad(() => to(value, dtype).keep());
-          fresh.requiresGrad = value.requiresGrad;
-          converted.set(value, fresh);
-          Object.assign(module, { [name]: fresh });
-        }
+        const fresh = value instanceof Tensor ? replacements.get(value) : undefined;
+        if (fresh !== undefined) Object.assign(module, { [name]: fresh });
       }
       for (const [, child] of module.children()) visit(child);
     };
     visit(this);
-    for (const old of converted.keys()) old.dispose();
-    return this;
+    for (const [old, fresh] of replacements) {
+      if (fresh === old) continue;
+      fresh.keep().requiresGrad = old.requiresGrad;
+      old.dispose();
+    }
   }
 
   /** Switches this module and all below it to training (dropout on) or evaluation. */

@@ -1,5 +1,11 @@
 /** Tokenizers: text to ids and back. */
 
+export type { AddedToken } from './added-tokens.js';
+export { AutoTokenizer } from './auto.js';
+export type { ChatMessage, ChatTemplateOptions } from './chat-template.js';
 export { CharTokenizer, type CharTokenizerOptions } from './char.js';
-export { loadTokenizer } from './load.js';
-export type { Tokenizer } from './tokenizer.js';
+export type { SpecialTokenName, TokenizerConfig } from './config.js';
+export type { EncodeBatchOptions, EncodeOptions, Encoding, Side, TruncationStrategy } from './encoding.js';
+export { PretrainedTokenizer, type EncodeChatOptions } from './pretrained.js';
+export { StreamingDecoder, type StreamingDecoderOptions } from './streaming-decoder.js';
+export type { DecodeOptions, Tokenizer, TokenizerEncodeOptions } from './tokenizer.js';

@@ -1,6 +1,6 @@
 /** Recorded data that is too large for the repository: ../shared/data beside it, where tests look and otherwise skip. */
 
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { repositoryRoot } from './golden.js';
 
@@ -12,4 +12,9 @@ export function isMissing(...path: string[]): boolean {
   const missing = !existsSync(shared(...path));
   if (missing) console.warn(`skipped: ${shared(...path)} is not there`);
   return missing;
+}
+
+/** A JSON file in ../shared/data. */
+export function readShared<T>(...path: string[]): T {
+  return JSON.parse(readFileSync(shared(...path), 'utf8')) as T;
 }

@@ -11,6 +11,8 @@ const configs = [
   { vocab_size: 65, n_positions: 64, n_embd: 64, n_layer: 4, n_head: 4 },
   { vocab_size: 1000, n_positions: 128, n_embd: 96, n_layer: 2, n_head: 3 },
   { vocab_size: 50257, n_positions: 64, n_embd: 32, n_layer: 1, n_head: 2 }, // two chunks of logits
+  { vocab_size: 65, n_positions: 64, n_embd: 64, n_layer: 4, n_head: 4, use_rope: true, n_kv_head: 2 },
+  { vocab_size: 65, n_positions: 64, n_embd: 64, n_layer: 4, n_head: 4, use_swiglu: true, use_rmsnorm: true },
 ];
 
 describe('the estimates of --dry-run', () => {

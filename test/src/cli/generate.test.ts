@@ -48,6 +48,9 @@ beforeAll(async () => {
 }, 180_000);
 afterAll(() => rmSync(folder, { recursive: true }));
 
+/** The text of a JSON report. */
+const text = (output: string): { text: string } => ({ text: (JSON.parse(output) as { text: string }).text });
+
 const generate = (...args: string[]) => tsgpt(['generate', '--model', model, ...args]);
 
 describe('tsgpt generate', () => {
@@ -120,6 +123,81 @@ describe('tsgpt generate', () => {
     expect([small.code, small.stdout]).toEqual([0, expect.stringMatching(/^the[ eht]{50}\n$/)]);
   });
 
+  it('continues the prompts of a file side by side, each as alone', async () => {
+    const file = join(folder, 'prompts.txt');
+    writeFileSync(file, 'the fox\nover\r\n\nlazy dog\n');
+    const args = ['--prompts', file, '--max-tokens', '7', '--batch', '2', '--seed', '4'];
+    const [plain, lines, piped, alone] = await Promise.all([
+      generate(...args),
+      generate(...args, '--json'),
+      tsgpt(['generate', '--model', model, ...args.slice(2), '--prompts', '-'], { input: 'over\n' }),
+      generate('--prompt', 'lazy dog', '--max-tokens', '7', '--seed', '6', '--json'),
+    ]);
+    const found = lines.stdout
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { prompt: string; text: string });
+    expect(found.map(({ prompt }) => prompt)).toEqual(['the fox', 'over', 'lazy dog']);
+    expect(found[2]).toMatchObject({ tokens: 7, finish_reason: 'length', ...text(alone.stdout) });
+    expect(plain.stdout).toBe(found.map(({ prompt, text }) => `${prompt}${text}\n---\n`).join(''));
+    expect(plain.stderr).toMatch(/^18 tokens, \S+ tok\/s\n$/);
+    expect(piped.stdout).toMatch(/^over.{7}\n---\n$/s);
+  });
+
+  it('gives several texts, by draws or by beams', async () => {
+    const args = ['--prompt', 'the ', '--max-tokens', '6', '--sequences', '3', '--json'];
+    const [draws, beams, one] = await Promise.all([
+      generate(...args, '--seed', '1'),
+      generate(...args, '--beams', '4', '--length-penalty', '0.5', '--early-stopping'),
+      generate('--prompt', 'the ', '--max-tokens', '6', '--beams', '4', '--json'),
+    ]);
+    const parse = (output: string) =>
+      output
+        .trimEnd()
+        .split('\n')
+        .map((line) => JSON.parse(line) as { text: string; score?: number });
+    expect(parse(draws.stdout)).toHaveLength(3);
+    const scores = parse(beams.stdout).map(({ score }) => score!);
+    expect(scores).toEqual([...scores].sort((a, b) => b - a));
+    expect(parse(beams.stdout)[0].text).toBe(parse(one.stdout)[0].text);
+    expect(new Set(parse(beams.stdout).map(({ text }) => text)).size).toBe(3);
+  });
+
+  it('passes every way of drawing on', async () => {
+    const greedy = await generate('--prompt', 'the ', '--max-tokens', '12', '--temperature', '0', '--json');
+    for (const args of [
+      ['--top-k', '1'],
+      ['--top-p', '0.0001', '--top-k', '0'],
+      ['--min-p', '1'],
+      ['--temperature', '1', '--top-k', '0', '--top-p', '1', '--typical-p', '1', '--min-p', '1'],
+      [
+        '--temperature',
+        '0',
+        '--repetition-penalty',
+        '1',
+        '--no-repeat-ngram',
+        '0',
+        '--frequency-penalty',
+        '0',
+      ],
+    ]) {
+      const { stdout } = await generate('--prompt', 'the ', '--max-tokens', '12', '--json', ...args);
+      expect(text(stdout), args.join(' ')).toEqual(text(greedy.stdout));
+    }
+    const apart = [
+      '--temperature',
+      '0',
+      '--no-repeat-ngram',
+      '1',
+      '--presence-penalty',
+      '0.1',
+      '--min-tokens',
+      '12',
+    ];
+    const { stdout } = await generate('--prompt', 'the ', '--max-tokens', '12', '--json', ...apart);
+    expect(new Set((JSON.parse(stdout) as { text: string }).text).size).toBe(12);
+  });
+
   it.runIf(existsSync('/dev/full'))('complains once when the text cannot be written', () => {
     const main = join(root, 'dist', 'src', 'cli', 'main.js');
     const command = `"${process.execPath}" "${main}" generate --model "${model}" --max-tokens 5 >/dev/full`;
@@ -150,6 +228,15 @@ describe('tsgpt generate', () => {
     [['--max_tokens', '5'], 2, "unknown flag --max_tokens (did you mean '--max-tokens'?)"],
     [['--interactive', '--json'], 2, '--interactive and --json exclude each other'],
     [['--interactive', '--prompt', 'a'], 2, 'leave out --prompt'],
+    [['--interactive', '--sequences', '2'], 2, 'leave out --prompts and --sequences'],
+    [['--prompts', 'a.txt', '--prompt', 'a'], 2, '--prompt and --prompts exclude each other'],
+    [['--prompts', join(folder, 'none.txt')], 1, 'none.txt: cannot be read: there is no such file'],
+    [['--prompts', '/dev/null'], 1, '/dev/null: holds no prompt'],
+    [['--beams', '2', '--sequences', '3'], 2, '--sequences 3 must be at most --beams 2'],
+    [['--beams', '2', '--top-k', '3'], 2, '--beams takes the likeliest texts; leave out --top-k'],
+    [['--early-stopping'], 2, '--length-penalty and --early-stopping need --beams'],
+    [['--beams', '0'], 2, '--beams must be a whole number from 1 to 256, got "0"'],
+    [['--min-p', '2'], 2, '--min-p must be a number from 0 to 1, got "2"'],
   ])('%j: exit code %i', async (args, expected, part) => {
     const { code, stdout, stderr } = await generate(...args);
     expect([code, stdout]).toEqual([expected, '']);

@@ -212,6 +212,41 @@ describe('interrupting and resuming', () => {
     }
   });
 
+  it.each([
+    ['tsgpt-gpt', ['--use-rope', '--kv-heads', '1', '--window', '8', '--untied', '--use-explicit-mask']],
+    ['tsgpt-gpt', ['--use-swiglu', '--no-bias']],
+    ['llama', ['--use-rope', '--rope-theta', '500', '--use-swiglu', '--use-rmsnorm']],
+    [
+      'mistral',
+      ['--use-rope', '--use-swiglu', '--use-rmsnorm', '--no-bias', '--window', '5', '--kv-heads', '1'],
+    ],
+  ])('a run of a %s goes on with the same bits: %j', async (type, switches) => {
+    const args = [...switches, '--dropout', '0.1', '--min-lr', '1e-3', '--warmup', '0', ...quiet];
+    const name = switches.join('');
+    const [whole, first] = await Promise.all([
+      train(`${name}-whole`, '--steps', '8', ...args),
+      train(name, '--steps', '4', ...args),
+    ]);
+    expect([whole.code, first.code]).toEqual([0, 0]);
+    const resumed = await tsgpt(['train', '--model', model(name), '--resume', '--steps', '8']);
+    expect(resumed.code).toBe(0);
+    expect(weights(name)).toEqual(weights(`${name}-whole`));
+    const config = JSON.parse(readFileSync(join(model(name), 'config.json'), 'utf8')) as object;
+    expect(config).toMatchObject({ model_type: type });
+    const made = await tsgpt([
+      'generate',
+      '--model',
+      model(name),
+      '--max-tokens',
+      '20',
+      '--temperature',
+      '0',
+    ]);
+    expect(made.code).toBe(0);
+    const other = await tsgpt(['train', '--model', model(name), '--resume', '--steps', '9', '--untied', '--window', '3']); // prettier-ignore
+    expect(problem(other)[1]).toMatch(/--(untied|window) cannot change in a run that is resumed/);
+  });
+
   it('SIGTERM and a closed terminal save as well and have exit codes of their own', async () => {
     const args = ['--steps', '1000000', '--eval-interval', '0', ...quiet];
     const [term, hup] = await Promise.all(
@@ -412,7 +447,15 @@ describe('interrupting and resuming', () => {
 describe('wrong command lines', () => {
   it.each([
     [['--leyers', '2'], "tsgpt: unknown flag --leyers (did you mean '--layers'?)"],
-    [['--use-rope'], 'tsgpt: unknown flag --use-rope'],
+    [['--use-alibi'], 'tsgpt: unknown flag --use-alibi'],
+    [['--rope'], "tsgpt: unknown flag --rope (did you mean '--use-rope'?)"],
+    [['--rope-theta', '500'], 'tsgpt: --rope-theta is for rotary positions; add --use-rope'],
+    [
+      ['--use-rope', '--embed', '9', '--heads', '3'],
+      'tsgpt: --use-rope needs heads of an even size, --embed / --heads is 3',
+    ],
+    [['--heads', '2', '--kv-heads', '3'], 'tsgpt: --heads 2 must be a multiple of --kv-heads 3'],
+    [['--window', '0'], 'tsgpt: --window must be a whole number'],
     [['--lr', 'fast'], 'tsgpt: --lr must be a number above 0, got "fast"'],
     [['--embed', '10', '--heads', '3'], 'tsgpt: --embed 10 must be a multiple of --heads 3'],
     [['--steps', '5', '--epochs', '1'], 'tsgpt: --steps and --epochs exclude each other'],

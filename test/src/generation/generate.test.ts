@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import {
   argmax,
   ArgumentError,
+  type CausalModel,
   CharTokenizer,
   generate,
   type GenerateOptions,
@@ -31,6 +32,16 @@ const model = new GPT(
 );
 const run = (options: GenerateOptions): Promise<string> =>
   generate(model, tokenizer, 'hello', { seed: 1, ...options }).text();
+
+/** The model with something changed. */
+const changed = (changes: Partial<CausalModel>): CausalModel => ({
+  contextLength: model.contextLength,
+  newCache: (batch, capacity) => model.newCache(batch, capacity),
+  forward: (ids, options) => model.forward(ids, options),
+  training: false,
+  train: () => undefined,
+  ...changes,
+});
 
 /** Greedy decoding the slow way: the whole sequence through the model for every token. */
 function recompute(prompt: string, count: number): string {
@@ -296,7 +307,7 @@ describe('generate', () => {
   it('takes what it is not told from the generation config', async () => {
     model.eval();
     const told = (generationConfig: Record<string, unknown>, options: GenerateOptions = {}) =>
-      generate(Object.assign(Object.create(model) as GPT, { generationConfig }), tokenizer, 'hello', {
+      generate(changed({ generationConfig }), tokenizer, 'hello', {
         seed: 8,
         ...options,
       }).text();
@@ -380,9 +391,7 @@ describe('generate', () => {
   it('says when the logits are not numbers, or no token is left', async () => {
     const before = memory().liveBytes;
     model.eval();
-    const broken = Object.assign(Object.create(model) as GPT, {
-      forward: (...args: Parameters<GPT['forward']>) => model.forward(...args).mul(NaN),
-    });
+    const broken = changed({ forward: (ids, options) => model.forward(ids, options).mul(NaN) });
     const suppressTokens = Array.from({ length: tokenizer.vocabSize }, (_, id) => id);
     for (const more of [{}, { doSample: false }, { numBeams: 2 }]) {
       const nan = generate(broken, tokenizer, 'hello', more).text();

@@ -86,7 +86,7 @@ describe.each(Object.entries(models))('%s, as transformers 4.48', (name, { fromP
   };
 
   it('greedy, with an end, penalty and n-gram', async () => {
-    const greedy: GenerateOptions = { doSample: false, maxNewTokens: 20 };
+    const greedy: GenerateOptions = { doSample: false, maxNewTokens: 20, eosTokenId: null };
     expect(await tokensOf(greedy)).toEqual(first[0]);
     const { sequences, eos_token_id } = expected.greedy_eos;
     expect([...(await tokensOf({ ...greedy, eosTokenId: eos_token_id })), eos_token_id]).toEqual(
@@ -102,7 +102,11 @@ describe.each(Object.entries(models))('%s, as transformers 4.48', (name, { fromP
 
   it('beams', async () => {
     const { sequences, sequences_scores } = expected.beam4_10;
-    const generation = generate(decoder, tokenizer, prompt, { numBeams: 4, maxNewTokens: 10 });
+    const generation = generate(decoder, tokenizer, prompt, {
+      numBeams: 4,
+      maxNewTokens: 10,
+      eosTokenId: null,
+    });
     await generation.text();
     expect([...prompt, ...generation.tokens]).toEqual(sequences[0]);
     // The library ran this one in half precision.
@@ -116,7 +120,11 @@ describe.each(Object.entries(models))('%s, as transformers 4.48', (name, { fromP
       number[][]
     >;
     const prompts = input_ids.map((ids, row) => ids.filter((_, i) => attention_mask[row][i] === 1));
-    const batch = generate(decoder, tokenizer, prompts, { doSample: false, maxNewTokens: 8 });
+    const batch = generate(decoder, tokenizer, prompts, {
+      doSample: false,
+      maxNewTokens: 8,
+      eosTokenId: null,
+    });
     await batch.texts();
     expect(batch.sequences.map(({ tokens }) => tokens)).toEqual(sequences.map((row) => row.slice(-8)));
   });

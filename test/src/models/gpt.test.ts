@@ -17,6 +17,7 @@ import {
   IndexError,
   linear,
   linearCrossEntropy,
+  Llama,
   manualSeed,
   noGrad,
   openSafetensors,
@@ -28,6 +29,7 @@ import {
   slice,
 } from '../../../src/index.js';
 import { expectClose, golden, readGolden } from '../../support/golden.js';
+import { isMissing, shared } from '../../support/shared.js';
 
 interface GoldenModel {
   input_ids: number[][];
@@ -272,6 +274,107 @@ describe('GPT', () => {
   });
 });
 
+describe('the folder of a GPT', () => {
+  const switched = { ...small, n_embd: 24, n_head: 4, use_rope: true, use_swiglu: true, use_rmsnorm: true };
+  const saved = (config: object): { config: Record<string, unknown>; shapes: Record<string, number[]> } => {
+    const path = join(folder, 'layout');
+    new GPT(config).savePretrained(path);
+    using file = openSafetensors(join(path, 'model.safetensors'));
+    const shapes = file.names().map((name): [string, number[]] => [name, [...file.tensor(name).shape]]);
+    const text = readFileSync(join(path, 'config.json'), 'utf8');
+    return { config: JSON.parse(text) as Record<string, unknown>, shapes: Object.fromEntries(shapes) };
+  };
+
+  it('is a Llama of Hugging Face where the switches make one', () => {
+    // The recorded Llama has these sizes, and biases.
+    const sizes = { vocab_size: 67, n_positions: 32, n_inner: 40, n_kv_head: 2, tie_word_embeddings: false };
+    using theirs = openSafetensors(golden('hf-llama-bias', 'model.safetensors'));
+    const recorded = theirs.names().map((name) => {
+      const shape = [...theirs.tensor(name).shape];
+      // Its heads are of size 8; a GPT's are its width by their number, 6.
+      const projection = /[qkv]_proj/.test(name);
+      if (projection) shape[0] *= 6 / 8;
+      if (name.endsWith('o_proj.weight')) shape[1] *= 6 / 8;
+      return [name, shape];
+    });
+    const { config, shapes } = saved({ ...switched, ...sizes });
+    expect(shapes).toEqual(Object.fromEntries(recorded));
+    expect(config).toMatchObject({
+      architectures: ['LlamaForCausalLM'],
+      model_type: 'llama',
+      hidden_size: 24,
+      attention_bias: true,
+      mlp_bias: true,
+      rms_norm_eps: 1e-5,
+    });
+  });
+
+  it.each([
+    [{}, 'gpt2', 'GPT2LMHeadModel'],
+    [{ use_explicit_mask: true }, 'gpt2', 'GPT2LMHeadModel'],
+    [{ use_rope: true }, 'tsgpt-gpt', 'GPT'],
+    [{ bias: false }, 'tsgpt-gpt', 'GPT'],
+    [{ ...switched }, 'llama', 'LlamaForCausalLM'],
+    [{ ...switched, bias: false, sliding_window: 4 }, 'mistral', 'MistralForCausalLM'],
+    [{ ...switched, sliding_window: 4 }, 'tsgpt-gpt', 'GPT'],
+  ])('says what it is: %j is a %s', (changes, type, architecture) => {
+    expect(saved({ ...small, ...changes }).config).toMatchObject({
+      model_type: type,
+      architectures: [architecture],
+    });
+  });
+
+  it('refuses a Llama whose own configuration says something else', () => {
+    const path = join(folder, 'contradiction');
+    new GPT(switched).savePretrained(path);
+    const file = join(path, 'config.json');
+    const config = JSON.parse(readFileSync(file, 'utf8')) as object;
+    writeFileSync(file, JSON.stringify({ ...config, rope_theta: 500 }));
+    expect(() => GPT.fromPretrained(path)).toThrow(ConfigError);
+    expect(() => GPT.fromPretrained(path)).toThrow(
+      /tsgpt_gpt in config.json contradicts rope_theta; remove tsgpt_gpt and load it as a Llama/,
+    );
+    expect(Llama.fromPretrained(path).config.rope_theta).toBe(500);
+  });
+
+  it('names a GPT-2 without keys that GPT-2 has not', () => {
+    const { config } = saved(small);
+    expect(Object.keys(config).filter((key) => /use_|rope|bias|window|kv/.test(key))).toEqual([]);
+  });
+
+  it('is read as a Llama too, with the same logits', () => {
+    const path = join(folder, 'both');
+    const model = new GPT({ ...switched, n_kv_head: 2 }, { generator: new Generator(4) }).eval();
+    model.savePretrained(path);
+    const ids = int32([[3, 1, 4, 1, 5, 9, 2, 6]]);
+    const logits = noGrad(() => Llama.fromPretrained(path).forward(ids));
+    expectClose(
+      logits,
+      noGrad(() => model.forward(ids)),
+      { atol: 1e-6 },
+    );
+    expect(GPT.fromPretrained(path).config).toEqual(model.config);
+    const half = GPT.fromPretrained(path, { dtype: 'bfloat16' });
+    half.savePretrained(path);
+    const again = GPT.fromPretrained(path, { dtype: 'bfloat16' });
+    for (const [name, p] of half.stateDict()) expect(again.stateDict().get(name)!.data, name).toEqual(p.data);
+  });
+});
+
+describe.skipIf(isMissing('models', 'lm-buddy-fake_gpt2'))("other people's GPT-2s", () => {
+  // What transformers 5.24 gives for the ids 1 to 5: the first logits of the last position, and the sum of all.
+  it.each([
+    ['lm-buddy-fake_gpt2', [0.014946785, 0.0072796727, 0.019882247, -0.010208319], 32.722351],
+    ['lm-buddy-tiny_gpt2', [0.035996217, 0.024513001, 0.040257357, -0.03982763], -0.15767416], // without the prefix
+  ])('%s gives the logits of transformers', (name, first, total) => {
+    const model = GPT.fromPretrained(shared('models', name));
+    const logits = noGrad(() => model.forward(int32([[1, 2, 3, 4, 5]])));
+    const last = slice(slice(logits, 1, -1), -1, 0, 4);
+    expectClose(last, first, { atol: 1e-6 });
+    expect(logits.sum().item()).toBeCloseTo(total, 3);
+  });
+});
+
 describe('GPT with wrong input', () => {
   const model = new GPT(small).eval();
 
@@ -279,14 +382,21 @@ describe('GPT with wrong input', () => {
     const build = (config: object) => () => new GPT({ ...small, ...config });
     expect(build({ n_embd: 0 })).toThrow('GPT: n_embd must be a positive integer, got 0');
     expect(build({ n_embd: 1.5 })).toThrow('n_embd must be a positive integer, got 1.5');
-    expect(build({ n_layer: '2' })).toThrow('n_layer must be a positive integer, got "2"');
+    expect(build({ n_layer: '2' })).toThrow('n_layer must be a positive integer up to 10000, got "2"');
     expect(build({ n_head: 5 })).toThrow('n_embd must be a multiple of n_head, got 12 and 5');
+    expect(build({ n_kv_head: 2 })).toThrow('n_head must be a multiple of n_kv_head, got 3 and 2');
+    expect(build({ n_embd: 9, use_rope: true })).toThrow(
+      'GPT: rotary positions need an even head size, got 3',
+    );
+    expect(build({ rope_scaling: { rope_type: 'su' } })).toThrow('GPT: rope_scaling has the type "su"');
+    expect(build({ use_rope: 1 })).toThrow('GPT: use_rope must be boolean, got 1');
     expect(build({ resid_pdrop: 1 })).toThrow('resid_pdrop must be a probability, got 1');
     expect(build({ activation_function: 'swish' })).toThrow(
       'activation_function must be one of gelu_new, gelu, relu, silu, got "swish"',
     );
     expect(build({ n_emb: 4 })).toThrow("unknown configuration key 'n_emb' (did you mean 'n_embd'?)");
-    expect(build({ n_layer: 1e9 })).toThrow(/weights take .* GiB, this machine has/);
+    expect(build({ n_layer: 1e9 })).toThrow('n_layer must be a positive integer up to 10000, got 1000000000');
+    expect(build({ n_embd: 3e6 })).toThrow(/weights take .* GiB, this machine has/);
     expect(build({ n_embd: -1 })).toThrow(ConfigError);
   });
 
@@ -312,7 +422,9 @@ describe('GPT with wrong input', () => {
     const write = (changes: object): void =>
       writeFileSync(join(path, 'config.json'), JSON.stringify({ ...config, ...changes }));
     write({ model_type: 'llama' });
-    expect(() => GPT.fromPretrained(path)).toThrow(/model_type is "llama", this class loads 'gpt2'/);
+    expect(() => GPT.fromPretrained(path)).toThrow(
+      /model_type is "llama", this class loads 'gpt2', 'tsgpt-gpt'/,
+    );
     write({ scale_attn_by_inverse_layer_idx: true });
     expect(() => GPT.fromPretrained(path)).toThrow(/scale_attn_by_inverse_layer_idx true is not supported/);
     write({ n_positions: 512 });
@@ -320,6 +432,13 @@ describe('GPT with wrong input', () => {
     expect(() => GPT.fromPretrained(path)).toThrow(
       /1 of wrong shape \(wpe\.weight: file \[64, 32\], model \[512, 32\]\)/,
     );
+    const { n_embd, n_head, n_layer, n_positions, ...rest } = config;
+    const aliased = { hidden_size: n_embd, num_attention_heads: n_head, num_hidden_layers: n_layer };
+    writeFileSync(
+      join(path, 'config.json'),
+      JSON.stringify({ ...rest, ...aliased, max_position_embeddings: n_positions }),
+    );
+    expect(GPT.fromPretrained(path).config).toMatchObject({ n_embd, n_head, n_layer, n_positions });
     write({ n_layer: 4 });
     expect(() => GPT.fromPretrained(path)).toThrow(/12 missing \(h\.3\.ln_1\.weight \[32\], .*\)/);
     writeFileSync(join(path, 'config.json'), '{\n  "n_layer": two\n}');

@@ -6,7 +6,7 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { ArgumentError, FileError, TokenizerError } from '../../../lib/errors.js';
-import { CharTokenizer, loadTokenizer } from '../../../src/tokenizers/index.js';
+import { AutoTokenizer, CharTokenizer } from '../../../src/tokenizers/index.js';
 import { golden, readGolden } from '../../support/golden.js';
 
 let folder: string;
@@ -88,7 +88,7 @@ describe('saving and loading', () => {
     const file = join(folder, 'tokenizer.json');
     expect(readFileSync(join(folder, 'again.json'))).toEqual(readFileSync(file));
     for (const path of [folder, file]) {
-      const loaded = loadTokenizer(path) as CharTokenizer;
+      const loaded = AutoTokenizer.fromPretrained(path) as CharTokenizer;
       expect(loaded).toBeInstanceOf(CharTokenizer);
       expect(loaded.alphabet).toEqual(tokenizer.alphabet);
       expect(loaded.unknown).toBe(unknown);
@@ -97,7 +97,7 @@ describe('saving and loading', () => {
 
   it("gives what Hugging Face's tokenizers library gives for the same file", () => {
     for (const name of ['plain', 'unknown']) {
-      const tokenizer = loadTokenizer(golden('char-tokenizer', `${name}.json`));
+      const tokenizer = AutoTokenizer.fromPretrained(golden('char-tokenizer', `${name}.json`));
       const cases = readGolden<{ text: string; ids: number[]; decoded: string }[]>(
         'char-tokenizer',
         `${name}-ids.json`,
@@ -111,22 +111,29 @@ describe('saving and loading', () => {
   });
 
   it.each([
-    ['nothing there', null, 'cannot be read: there is no such file'],
     ['no JSON', '{\n  "model": word\n}', 'is not valid JSON'],
     ['no tokenizer', '[]', 'is no tokenizer.json'],
     ['null', 'null', 'is no tokenizer.json'],
     [
       'another kind',
-      '{"model":{"type":"BPE","vocab":{}}}',
-      'describes a tokenizer of type BPE that this version cannot run',
+      '{"model":{"type":"Other","vocab":{}}}',
+      'is damaged: model: a model of type "Other" is not known',
     ],
-    ['words', '{"model":{"type":"WordLevel","vocab":{"the":0}}}', 'describes a tokenizer of type WordLevel'],
   ])('refuses a file with %s', (_, content, reason) => {
     const file = join(folder, 'tokenizer.json');
-    if (content !== null) writeFileSync(file, content);
-    expect(() => loadTokenizer(folder)).toThrow(FileError);
-    expect(() => loadTokenizer(folder)).toThrow(`${file}: ${reason}`);
-    expect(() => loadTokenizer(folder)).toThrow(/^.*$/); // one line
+    writeFileSync(file, content);
+    expect(() => AutoTokenizer.fromPretrained(folder)).toThrow(FileError);
+    expect(() => AutoTokenizer.fromPretrained(folder)).toThrow(`${file}: ${reason}`);
+    expect(() => AutoTokenizer.fromPretrained(folder)).toThrow(/^.*$/); // one line
+  });
+
+  it('refuses a folder without a tokenizer', () => {
+    expect(() => AutoTokenizer.fromPretrained(folder)).toThrow(FileError);
+    expect(() => AutoTokenizer.fromPretrained(folder)).toThrow(`${folder}: holds no tokenizer: none of`);
+    const absent = join(folder, 'absent.json');
+    expect(() => AutoTokenizer.fromPretrained(absent)).toThrow(
+      `${absent}: cannot be read: there is no such file`,
+    );
   });
 
   it.each([
@@ -141,6 +148,6 @@ describe('saving and loading', () => {
       join(folder, 'tokenizer.json'),
       JSON.stringify({ ...json, model: { ...json.model, vocab } }),
     );
-    expect(() => loadTokenizer(folder)).toThrow('is damaged: ');
+    expect(() => AutoTokenizer.fromPretrained(folder)).toThrow('is damaged: ');
   });
 });

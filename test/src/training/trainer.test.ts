@@ -27,7 +27,7 @@ import {
 } from '../../../lib/index.js';
 import { splitTokens } from '../../../src/data/index.js';
 import { GPT } from '../../../src/models/index.js';
-import { CharTokenizer, loadTokenizer } from '../../../src/tokenizers/index.js';
+import { AutoTokenizer, CharTokenizer } from '../../../src/tokenizers/index.js';
 import {
   hasTrainingState,
   lockRun,
@@ -259,7 +259,7 @@ describe('saving', () => {
     expect(readJson('best', 'evaluation.json')).toEqual(readTrainingProgress(folder).best);
     expect(readdirSync(join(folder, 'checkpoint-9')).sort()).toEqual(whole);
     expect(bits(GPT.fromPretrained(folder))).toBe(bits(model));
-    expect(loadTokenizer(folder).vocabSize).toBe(tokenizer.vocabSize);
+    expect(AutoTokenizer.fromPretrained(folder).vocabSize).toBe(tokenizer.vocabSize);
     expect(readTrainingProgress(folder)).toMatchObject({ step: 12, settings: { data: 'fox.txt' } });
     expect(readTrainingProgress(join(folder, 'checkpoint-9')).step).toBe(9);
   });

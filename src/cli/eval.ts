@@ -1,0 +1,83 @@
+/** `tsgpt eval`: perplexity of a text, and bits per byte, which do not depend on the tokenizer. */
+
+import { readTexts } from '../data/index.js';
+import { perplexity, type PerplexityProgress, type PerplexityResult } from '../evaluation/index.js';
+import { UsageError } from './args.js';
+import { formatCount, formatDuration, formatLoss } from './format.js';
+import type { EvalValues } from './generation-flags.js';
+import { openModel } from './load.js';
+import { stopOnSignals } from './signals.js';
+
+/** Runs the command and answers its exit code. */
+export async function evaluate(values: EvalValues): Promise<number> {
+  const { model, tokenizer } = openModel(values);
+  const { window = model.contextLength } = values;
+  if (window > model.contextLength) {
+    throw new UsageError(`--window ${window} is more than the model's context of ${model.contextLength}`);
+  }
+  const { stride = Math.floor(window / 2) } = values;
+  if (stride >= window) throw new UsageError(`--stride ${stride} must be below the window of ${window}`);
+  const { text } = await readTexts(values.data);
+  const ids = tokenizer.encode(text);
+  // The first token is not predicted, so its bytes do not count.
+  const bytes = Buffer.byteLength(text) - Buffer.byteLength(tokenizer.decode(ids.subarray(0, 1)));
+  using stop = stopOnSignals('stopped');
+  const progress = new EvalProgress();
+  const started = performance.now();
+  let result: PerplexityResult;
+  try {
+    const onProgress = (state: PerplexityProgress): void => progress.update(state);
+    result = await perplexity(model, ids, { window, stride, onProgress, signal: stop.signal });
+  } catch (error) {
+    if (!stop.signal.aborted) throw error;
+    return stop.exitCode!;
+  } finally {
+    progress.end();
+  }
+  const seconds = (performance.now() - started) / 1000;
+  const { loss, tokens } = result;
+  const bits = (loss * tokens) / Math.LN2 / bytes;
+  if (values.json) {
+    const report = {
+      perplexity: result.perplexity,
+      loss,
+      bits_per_byte: bits,
+      tokens,
+      bytes,
+      window,
+      stride,
+    };
+    process.stdout.write(`${JSON.stringify({ ...report, tokens_per_second: tokens / seconds })}\n`);
+    return 0;
+  }
+  process.stdout.write(
+    `perplexity ${result.perplexity.toFixed(4)}  loss ${formatLoss(loss)}  bits per byte ${bits.toFixed(4)}\n`,
+  );
+  process.stderr.write(
+    `${tokens} tokens, window ${window}, stride ${stride}, ${formatCount(tokens / seconds)} tok/s\n`,
+  );
+  return 0;
+}
+
+const redrawMs = 100;
+const plainMs = 10_000;
+
+/** One line on standard error: rewritten on a terminal, else a new one every ten seconds. */
+class EvalProgress {
+  readonly #terminal = process.stderr.isTTY;
+  readonly #started = performance.now();
+  #last = performance.now();
+
+  update({ tokens, total, loss }: PerplexityProgress): void {
+    const now = performance.now();
+    if (now - this.#last < (this.#terminal ? redrawMs : plainMs)) return;
+    this.#last = now;
+    const left = ((now - this.#started) / 1000) * (total / tokens - 1);
+    const line = `${Math.floor((100 * tokens) / total)}%  loss ${formatLoss(loss)}  ${formatDuration(left)} left`;
+    process.stderr.write(this.#terminal ? `\r${line}\x1b[K` : `${line}\n`);
+  }
+
+  end(): void {
+    if (this.#terminal) process.stderr.write('\r\x1b[K');
+  }
+}
