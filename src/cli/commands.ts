@@ -141,7 +141,16 @@ export const trainFlags = {
   }),
 };
 
-export const infoFlags = section('Flags', { json, help });
+export const infoFlags = section('Flags', {
+  model: text({
+    hint: 'PATH',
+    filled: true,
+    help: 'describe this model folder, GGUF or safetensors file instead',
+  }),
+  check: toggle({ help: 'with --model: read all weights; exit code 1 when any is NaN or infinite' }),
+  json,
+  help,
+});
 
 export type TrainValues = FlagValues<typeof trainFlags>;
 export type InfoValues = FlagValues<typeof infoFlags>;
@@ -160,8 +169,9 @@ export const commands = {
     notes: `Ctrl-C finishes the step, saves and exits with 130 (SIGTERM: 143, a closed terminal: 129). A second Ctrl-C ends
 the process at once, at the latest after the batch that is being computed. Before the training begins the first does.
 --resume needs only --model: the other flags are those of the interrupted run unless they are given.
-The folder holds a GPT-2 in Hugging Face's layout, with --use-rope, --use-swiglu and --use-rmsnorm together a Llama (with
---window and --no-bias a Mistral). Other choices under Architecture have no name elsewhere: only tsgpt loads such a folder.`,
+The folder holds a GPT-2 in Hugging Face's layout, with --use-rope, --use-swiglu and --use-rmsnorm together a Llama
+(with --window and --no-bias a Mistral). Other choices under Architecture have no name elsewhere: only tsgpt loads
+such a folder.`,
     examples: [
       'tsgpt train --data shakespeare.txt --model shakespeare',
       "tsgpt train --data 'books/*.txt' --layers 6 --heads 6 --embed 384 --seq 256 --batch 16 --steps 5000 --dropout 0.2",
@@ -206,7 +216,11 @@ models with different tokenizers.`,
     summary: 'Shows version, instruction set, threads, backends and memory.',
     flags: infoFlags,
     notes: '',
-    examples: ['tsgpt info', 'TSGPT_GEMM=openblas tsgpt info --json'],
+    examples: [
+      'tsgpt info',
+      'TSGPT_GEMM=openblas tsgpt info --json',
+      'tsgpt info --model model.gguf --check',
+    ],
   },
 } satisfies Record<string, CommandHelp>;
 

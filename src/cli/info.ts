@@ -1,15 +1,23 @@
-/** `tsgpt info`: what runs here, and what decides how fast. */
+/** `tsgpt info`: what runs here, and what decides how fast; or what a model is. */
 
 import { availableParallelism, freemem, totalmem } from 'node:os';
 
 import { nativeInfo } from '../../lib/index.js';
+import { UsageError } from './args.js';
 import type { InfoValues } from './commands.js';
 import { formatBytes } from './format.js';
+import { describeModel, modelRows } from './model-info.js';
 
 /** Prints the report and answers the exit code. */
 export function info(values: InfoValues, version: string): number {
+  if (values.check && values.model === undefined) throw new UsageError('--check needs --model');
+  if (values.model !== undefined) {
+    const report = describeModel(values.model, values.check);
+    process.stdout.write(values.json ? `${JSON.stringify(report)}\n` : table(modelRows(report)));
+    return (report.not_finite?.length ?? 0) > 0 ? 1 : 0;
+  }
   const report = describe(version);
-  process.stdout.write(values.json ? `${JSON.stringify(report)}\n` : table(report));
+  process.stdout.write(values.json ? `${JSON.stringify(report)}\n` : table(machineRows(report)));
   return 0;
 }
 
@@ -34,12 +42,12 @@ function describe(version: string) {
   };
 }
 
-function table(report: ReturnType<typeof describe>): string {
+function machineRows(report: ReturnType<typeof describe>): Record<string, string> {
   const products =
     report.gemm === 'openblas'
       ? `openblas with its ${report.openblas_core} kernels (${report.openblas_config})`
       : 'embedded kernels (TSGPT_GEMM=openblas uses OpenBLAS)';
-  const rows = {
+  return {
     tsgpt: report.version,
     node: `${report.node}, ${report.platform}`,
     cpu: `${report.cpu}, ${report.cores} cores`,
@@ -51,6 +59,9 @@ function table(report: ReturnType<typeof describe>): string {
       : 'converted to float32 and multiplied as such',
     memory: `${formatBytes(report.free_memory_bytes)} free of ${formatBytes(report.total_memory_bytes)}`,
   };
+}
+
+function table(rows: Readonly<Record<string, string>>): string {
   return Object.entries(rows)
     .map(([name, value]) => `${name.padEnd(16)} ${value}\n`)
     .join('');

@@ -23,7 +23,7 @@ export interface Llama3Scaling {
 export function llama3Scaling(given: readonly number[], size: number, theta: number): Llama3Scaling | null {
   // The slowest pairs are divided by the whole factor.
   const factor = Number(Math.max(...given).toPrecision(6));
-  const lengths = Array.from({ length: 11 }, (_, i) => 2 ** (i + 10)); // 1,024 to a million; Llama 3.1 to 3.3: 8,192
+  const lengths = Array.from({ length: 16 }, (_, i) => 2 ** (i + 5)); // Llama 3.1 to 3.3: 8,192
   for (const original of lengths) {
     const scaling: Llama3Scaling = {
       rope_type: 'llama3',

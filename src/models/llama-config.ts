@@ -272,10 +272,21 @@ export function configOf(file: ConfigFile): Partial<LlamaConfig> {
     if (theta !== undefined) rest.rope_theta = theta;
     rest.rope_scaling = scaling;
   }
+  const { original_max_position_embeddings: length, rope_scaling: scaling } = rest;
+  if (typeof scaling === 'object' && scaling !== null && length !== undefined && length !== null) {
+    rest.rope_scaling = withOriginalLength(scaling as ConfigFile, length);
+  }
   const type = rest.model_type as LlamaModelType;
   const config = knownKeys('Llama', rest, rulesOf(type), { quantization_config: null });
   if (type === 'qwen2') checkLayerTypes(file.layer_types, complete(config));
   return config;
+}
+
+/** Some configurations say beside `rope_scaling` what belongs into it; transformers takes that first. */
+function withOriginalLength(scaling: ConfigFile, length: unknown): ConfigFile {
+  const { rope_type: type = scaling.type } = scaling;
+  const has = type === 'yarn' || type === 'llama3';
+  return has ? { ...scaling, original_max_position_embeddings: length } : scaling;
 }
 
 /** The contents of config.json. */

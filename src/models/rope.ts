@@ -10,6 +10,10 @@ import type { Placement } from './placement.js';
 
 /** `rope_scaling` of a config.json. The keys beside `rope_type` and `factor` are those that the type has. */
 export interface RopeScaling {
+  /**
+   * `dynamic` frequencies change with the length once it exceeds max_position_embeddings: keys in a cache keep those they
+   * were turned by, as in transformers, so cached decoding and recomputation differ there.
+   */
   readonly rope_type: 'linear' | 'dynamic' | 'yarn' | 'llama3';
   /** How many times longer the texts may become. */
   readonly factor: number;

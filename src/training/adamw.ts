@@ -208,7 +208,8 @@ function newMoments(parameter: Tensor): { m: Tensor; v: Tensor } {
 function checkParameter(parameter: Tensor): void {
   if (parameter.dtype !== 'float32' || !parameter.isContiguous) {
     throw new DTypeError(
-      `AdamW: parameters must be contiguous float32 tensors, got ${parameter.dtype} ${formatShape(parameter.shape)}`,
+      `AdamW: parameters must be contiguous float32 tensors, got ${parameter.dtype} ` +
+        `${formatShape(parameter.shape)}; load the model with dtype 'float32'`,
     );
   }
   if (!parameter.requiresGrad || !parameter.isLeaf) {

@@ -137,6 +137,21 @@ describe('replaceFiles', () => {
     expect(read('model') + read('state')).toBe('22');
   });
 
+  it('removes stale files with the same commit, also when it was interrupted', () => {
+    for (const name of ['old-1', 'old-2', 'mine']) writeFileSync(join(folder, name), '');
+    const stale = (name: string): boolean => /^old|^model/.test(name);
+    replaceFiles(folder, put('1'), stale);
+    expect(readdirSync(folder).sort()).toEqual(['mine', 'model', 'state']);
+    // What a kill leaves: one to write, one to remove, one that is gone already.
+    writeFileSync(join(folder, 'old-1'), '');
+    mkdirSync(join(folder, '.commit'));
+    for (const name of ['old-1', 'old-2']) mkdirSync(join(folder, '.commit', name));
+    writeFileSync(join(folder, '.commit', 'model'), '2');
+    finishReplacement(folder);
+    expect(readdirSync(folder).sort()).toEqual(['mine', 'model', 'state']);
+    expect(read('model') + read('state')).toBe('21');
+  });
+
   it('removes what killed writers left, not what living ones write', () => {
     const gone = spawnSync(process.execPath, ['-e', '']).pid;
     mkdirSync(join(folder, `.commit.${gone}.0123abcd.tmp`));

@@ -68,7 +68,10 @@ describe('damaged files', () => {
   it.each(bad)('$file: $why', ({ file }) => {
     const path = golden('gguf', file);
     const reason = reasons[/^bad\/(.*)\.gguf$/.exec(file)![1]];
-    if (reason === null) { expect(openGguf(path).version).toBe(3); return; }
+    if (reason === null) {
+      expect(openGguf(path).version).toBe(3);
+      return;
+    }
     expect(() => openGguf(path)).toThrow(FileError);
     expect(() => openGguf(path)).toThrow(`${path}: `);
     expect(() => openGguf(path)).toThrow(reason);

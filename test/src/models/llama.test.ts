@@ -270,6 +270,29 @@ describe('Llama', () => {
   };
   const load = (name: string, changes: object) => () => Llama.fromPretrained(changed(name, changes));
 
+  it('takes the original length from beside rope_scaling too, and newer rope_parameters', () => {
+    const yarn = { rope_type: 'yarn', factor: 4 };
+    const beside = load('hf-llama-gqa', { rope_scaling: yarn, original_max_position_embeddings: 16 })();
+    expect(beside.config.rope_scaling).toEqual({ ...yarn, original_max_position_embeddings: 16 });
+    const newer = load('hf-llama-gqa', {
+      rope_theta: undefined,
+      rope_parameters: { ...yarn, rope_theta: 7 },
+    })();
+    expect(newer.config).toMatchObject({ rope_theta: 7, rope_scaling: yarn });
+  });
+
+  it('goes backward after a longer text has lengthened its tables', () => {
+    const gradient = (between: (model: Llama) => void): unknown => {
+      const model = new Llama(small, { generator: new Generator(5) });
+      const loss = shiftedLoss(model.forward(int32([[1, 2, 3, 4]])), [[1, 2, 3, 4]]);
+      between(model);
+      backward(loss);
+      return model.layers[0].self_attn.q_proj.weight.grad!.toArray();
+    };
+    const longer = gradient((model) => noGrad(() => scope(() => void model.forward(int32([Array.from({ length: 40 }, () => 3)]))))); // prettier-ignore
+    expect(longer).toEqual(gradient(() => undefined));
+  });
+
   it('refuses files that it would compute wrongly', () => {
     expect(load('hf-llama-gqa', { model_type: 'gpt2' })).toThrow(
       /model_type is "gpt2", this class loads 'llama', 'mistral', 'qwen2'/,

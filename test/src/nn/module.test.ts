@@ -2,7 +2,16 @@
 
 import { describe, expect, it } from 'vitest';
 
-import { copy_, linear, noGrad, ones, StateDictError, type Tensor, zeros } from '../../../lib/index.js';
+import {
+  copy_,
+  linear,
+  noGrad,
+  ones,
+  scope,
+  StateDictError,
+  type Tensor,
+  zeros,
+} from '../../../lib/index.js';
 import { Linear, Module } from '../../../src/nn/index.js';
 import { Trainer } from '../../../src/training/index.js';
 
@@ -58,5 +67,29 @@ describe('a module', () => {
       '1 of wrong shape (weight: file [3, 2], model [2, 2])',
     );
     expect(to.bias!.toArray()).toEqual([0, 0]);
+  });
+
+  it('takes the tensors themselves with assign, wherever a parameter is held', () => {
+    const model = new (class extends Module {
+      readonly first = new Linear(2, 2);
+      readonly second = new Linear(2, 2);
+    })();
+    Object.assign(model.second, { weight: model.first.weight }); // tied
+    model.first.bias!.requiresGrad = false;
+    const [old, bias] = [model.first.weight, model.second.bias!];
+    const state = new Map([
+      ['first.weight', ones([2, 2], { dtype: 'bfloat16' })],
+      ['first.bias', ones([2])],
+    ]);
+    const result = scope(() => model.loadStateDict(state, { assign: true, strict: false }));
+    expect(result).toEqual({ missing: ['second.bias'], unexpected: [] });
+    expect(model.first.weight).toBe(state.get('first.weight'));
+    expect(model.second.weight).toBe(model.first.weight);
+    expect(model.second.bias).toBe(bias);
+    expect(model.parameters().map((p) => p.requiresGrad)).toEqual([true, false, true]);
+    expect(old.disposed).toBe(true);
+    expect(() => model.loadStateDict(state, { asign: true } as object)).toThrow(
+      "loadStateDict: unknown option 'asign' (did you mean 'assign'?)",
+    );
   });
 });
