@@ -198,12 +198,16 @@ export function saveCheckpoint(
   const write = (staging: string): void => {
     saveSafetensorsShards(staging, tensors, maxShardSize);
     for (const [name, content] of Object.entries(files)) {
-      writeFileAtomic(join(staging, name), `${JSON.stringify(content, null, 2)}\n`);
+      writeFileAtomic(join(staging, name), `${withFloats(JSON.stringify(content, null, 2))}\n`);
     }
     tokenizer?.save(join(staging, 'tokenizer.json'));
   };
   replaceFiles(folder, write, (name) => isCheckpointFile(name) || name === generationConfigName);
 }
+
+/** Python tells 1 from 1.0, and transformers 5 refuses a configuration whose `initializer_factor` is 1. */
+const withFloats = (json: string): string =>
+  json.replace(/^( *"(?:initializer_\w+|layer_norm_eps\w*|rms_norm_eps)": \d+)(,?)$/gm, '$1.0$2');
 
 const generationConfigName = 'generation_config.json';
 
