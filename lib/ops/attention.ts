@@ -10,7 +10,7 @@ import * as kernels from '../kernels.js';
 import { cast, checkFloating, defineOp, detach, sumToShape } from '../op.js';
 import { defaultGenerator, type Generator } from '../random.js';
 import { broadcastShapes, broadcastStrides, formatShape, sameShape, sizeOf } from '../shape.js';
-import { checkTensor, Tensor } from '../tensor.js';
+import { checkTensor, scope, Tensor } from '../tensor.js';
 import { full, tensor } from './create.js';
 import { add, div, dropoutAt, eq, exp, mul, sub, where } from './elementwise.js';
 import { matmul } from './matmul.js';
@@ -101,25 +101,42 @@ const attentionOp = defineOp<[Tensor, Tensor, Tensor, Tensor | null], Settings>(
     return [dq, dk, dv, dbias && sumToShape(dbias, node.inputShape(3))];
   },
   definition([q, k, v, mask], settings) {
-    const groups = q.shape[1] / k.shape[1];
-    const keys = groups === 1 ? k : repeatInterleave(k, groups, 1); // (B, H, S, D)
-    const values = groups === 1 ? v : repeatInterleave(v, groups, 1);
-    let scores = mul(matmul(q, transpose(keys, 2, 3)), settings.scale); // (B, H, T, S)
-    if (mask !== null) scores = add(scores, mask);
-    if (k.shape[2] === 0) return matmul(scores, values); // zeros
-    if (settings.causal) scores = add(scores, causalMask(q.shape[2], k.shape[2], settings.window));
-    // A query that sees no key gives zeros, as in the kernel, instead of 0 / 0 (or of 0 · NaN in the product).
-    const top = detach(amax(scores, -1, { keepdim: true }));
-    const blind = eq(top, -Infinity);
-    const weights = exp(sub(scores, where(blind, 0, top)));
-    const shares = div(weights, where(blind, 1, sum(weights, -1, { keepdim: true })));
+    const values = shareHeads(v, q); // (B, H, S, D)
+    if (k.shape[2] === 0) return matmul(scoresOf(q, k, mask, settings), values); // zeros
+    const { weights, blind } = weigh(scoresOf(q, k, mask, settings));
     const kept =
       settings.dropout === 0
-        ? shares
-        : dropoutAt(shares, settings.dropout, settings.seed, settings.randomOffset);
+        ? weights
+        : dropoutAt(weights, settings.dropout, settings.seed, settings.randomOffset);
     return where(blind, 0, matmul(kept, values)); // (B, H, T, D)
   },
 });
+
+/** Keys or values with a head for each head of q. */
+function shareHeads(x: Tensor, q: Tensor): Tensor {
+  const groups = q.shape[1] / x.shape[1];
+  return groups === 1 ? x : repeatInterleave(x, groups, 1);
+}
+
+/** (B, H, T, S) */
+function scoresOf(
+  q: Tensor,
+  k: Tensor,
+  mask: Tensor | null,
+  { scale, causal, window }: Pick<Settings, 'scale' | 'causal' | 'window'>,
+): Tensor {
+  let scores = mul(matmul(q, transpose(shareHeads(k, q), 2, 3)), scale);
+  if (mask !== null) scores = add(scores, mask);
+  return causal ? add(scores, causalMask(q.shape[2], k.shape[2], window)) : scores;
+}
+
+/** Softmax of scores. A query that sees no key gives zeros, as in the kernel, instead of 0 / 0 (or of 0 · NaN in the product). */
+function weigh(scores: Tensor): { weights: Tensor; blind: Tensor } {
+  const top = detach(amax(scores, -1, { keepdim: true }));
+  const blind = eq(top, -Infinity);
+  const exponentials = exp(sub(scores, where(blind, 0, top)));
+  return { weights: div(exponentials, where(blind, 1, sum(exponentials, -1, { keepdim: true }))), blind };
+}
 
 /** (T, S) of 0 where query i sees key j and -Infinity elsewhere. */
 function causalMask(queries: number, keys: number, window: number): Tensor {
@@ -162,13 +179,29 @@ export function scaledDotProductAttention(
   options: AttentionOptions = {},
 ): Tensor {
   checkOptions('scaledDotProductAttention', options, optionNames);
-  const { causal = false, mask = null, dropout = 0, window = 0, generator = defaultGenerator } = options;
+  const { dropout = 0, generator = defaultGenerator } = options;
   checkAttention(q, k, v);
   if (!(dropout >= 0 && dropout < 1)) {
     throw new ArgumentError(
       `scaledDotProductAttention: dropout must be at least 0 and below 1, got ${dropout}`,
     );
   }
+  const { bias, ...settings } = settle(q, options);
+  return attentionOp([q, k, v, bias], {
+    ...settings,
+    dropout,
+    seed: generator.seed,
+    randomOffset:
+      dropout === 0 ? 0 : generator.reserve(sizeOf([q.shape[0], q.shape[1], q.shape[2], k.shape[2]])),
+  });
+}
+
+/** The checked options of a call, with the mask as what is added to the scores. */
+function settle(
+  q: Tensor,
+  options: AttentionOptions,
+): Pick<Settings, 'scale' | 'causal' | 'window'> & { bias: Tensor | null } {
+  const { causal = false, mask = null, window = 0, scale = 1 / Math.sqrt(q.shape[3]) } = options;
   if (!Number.isInteger(window) || window < 0 || (window > 0 && !causal)) {
     throw new ArgumentError(
       `scaledDotProductAttention: window must be a non-negative integer and needs causal, got ${window}`,
@@ -187,13 +220,28 @@ export function scaledDotProductAttention(
     mask?.dtype === 'bool'
       ? where(mask, tensor(0), tensor(-Infinity))
       : mask && cast(mask, q.dtype === 'float64' ? 'float64' : 'float32');
-  return attentionOp([q, k, v, bias], {
-    scale: options.scale ?? 1 / Math.sqrt(q.shape[3]),
-    causal,
-    window,
-    dropout,
-    seed: generator.seed,
-    randomOffset:
-      dropout === 0 ? 0 : generator.reserve(sizeOf([q.shape[0], q.shape[1], q.shape[2], k.shape[2]])),
+  return { scale, causal, window, bias };
+}
+
+/**
+ * The weights that {@link scaledDotProductAttention} gives the keys, softmax(scale · q kᵀ + mask), for looking inside a
+ * model: they take T · S memory for each head, which attention itself never does.
+ *
+ * @param q (B, H, T, D)
+ * @param k (B, Hkv, S, D)
+ * @returns (B, H, T, S)
+ */
+export function attentionWeights(
+  q: Tensor,
+  k: Tensor,
+  options: Omit<AttentionOptions, 'dropout' | 'generator'> = {},
+): Tensor {
+  checkOptions('attentionWeights', options, ['causal', 'mask', 'scale', 'window']);
+  checkAttention(q, k, k);
+  if (k.shape[2] === 0)
+    throw new ShapeError(`attentionWeights: there is no key, got k ${formatShape(k.shape)}`);
+  return scope(() => {
+    const { bias, ...settings } = settle(q, options);
+    return weigh(scoresOf(q, k, bias, settings)).weights;
   });
 }

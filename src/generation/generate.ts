@@ -11,6 +11,7 @@ import type { CausalModel } from './decoder.js';
 import { BatchGeneration, Generation, type Run, type GeneratedSequence } from './generation.js';
 import { isCount, settle, type GenerateOptions } from './options.js';
 import { shown } from './sampling.js';
+import { afterReading, isSeq2Seq, type Seq2SeqModel, startPrompts } from './seq2seq.js';
 
 /** Text, or token ids. */
 export type Prompt = string | ArrayLike<number>;
@@ -22,7 +23,8 @@ export type Prompt = string | ArrayLike<number>;
  * of the results. A text that reaches the model's context length goes on from its second half, which is fed again.
  * Options that are not given come from the model's `generationConfig`, where it has one.
  *
- * @param model Any decoder, in training mode or not: dropout is off while it generates.
+ * @param model Any decoder, or an encoder-decoder, which reads the prompt and writes another text; in training mode or not:
+ *   dropout is off while it generates.
  * @param prompt Text, or token ids; not empty. A list of them gives a {@link BatchGeneration}.
  * @throws ArgumentError when an option is unknown or out of range.
  * @example
@@ -32,19 +34,19 @@ export type Prompt = string | ArrayLike<number>;
  * const texts = await generate(model, tokenizer, ['ROMEO:', 'JULIET:'], { numBeams: 4 }).texts();
  */
 export function generate(
-  model: CausalModel,
+  model: CausalModel | Seq2SeqModel,
   tokenizer: Tokenizer,
   prompt: Prompt,
   options?: GenerateOptions,
 ): Generation;
 export function generate(
-  model: CausalModel,
+  model: CausalModel | Seq2SeqModel,
   tokenizer: Tokenizer,
   prompts: readonly Prompt[],
   options?: GenerateOptions,
 ): BatchGeneration;
 export function generate(
-  model: CausalModel,
+  model: CausalModel | Seq2SeqModel,
   tokenizer: Tokenizer,
   prompt: Prompt | readonly Prompt[],
   options: GenerateOptions = {},
@@ -60,8 +62,24 @@ export function generate(
   }
   const sequences = prompts.flatMap((ids, index) => Array.from({ length: count }, () => blank(index, ids)));
   const loop = settings.numBeams > 1 ? beamSearch : decodeRows;
-  const run: Run = (progress) => loop(model, tokenizer, prompts, settings, progress);
+  const run: Run = isSeq2Seq(model)
+    ? readingRun(
+        model,
+        prompts,
+        (decoder, starts) => (progress) => loop(decoder, tokenizer, starts, settings, progress),
+      )
+    : (progress) => loop(model, tokenizer, prompts, settings, progress);
   return several ? new BatchGeneration(sequences, run) : new Generation(sequences, run);
+}
+
+/** The run of an encoder-decoder: it reads the prompts when it starts. */
+function readingRun(
+  model: Seq2SeqModel,
+  prompts: readonly (readonly number[])[],
+  loop: (decoder: CausalModel, starts: number[][]) => Run,
+): Run {
+  const starts = startPrompts(model, prompts.length);
+  return (progress) => afterReading(model, prompts, (decoder) => loop(decoder, starts)(progress));
 }
 
 const isList = (prompt: Prompt | readonly Prompt[]): prompt is readonly Prompt[] =>

@@ -12,6 +12,7 @@ export {
   type TokenLogprobs,
 } from './generation.js';
 export type { GenerateOptions } from './options.js';
+export type { Seq2SeqModel } from './seq2seq.js';
 export type { LogitsProcessor, ProcessorOptions } from './processors.js';
 export { sample, type SamplingOptions } from './sampling.js';
 export { TextStream, type TextDecoder } from './text-stream.js';

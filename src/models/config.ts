@@ -11,17 +11,24 @@ export type ConfigRule =
   | 'token id or null'
   | 'token id, a list of them or null'
   | 'layer count'
+  | 'layer count or null'
+  | 'object'
   | 'object or null'
   | 'probability'
+  | 'probability or null'
   | 'positive number'
   | 'boolean'
-  | readonly string[];
+  | readonly (string | null)[];
 
 export type ConfigRules<C> = { readonly [K in keyof C]-?: ConfigRule };
 
 const isCount = (x: unknown): boolean => Number.isSafeInteger(x) && (x as number) > 0;
 
 const isTokenId = (x: unknown): boolean => Number.isSafeInteger(x) && (x as number) >= 0;
+
+const isObject = (x: unknown): boolean => typeof x === 'object' && x !== null && !Array.isArray(x);
+
+const isProbability = (x: unknown): boolean => typeof x === 'number' && x >= 0 && x < 1;
 
 const tests: Record<Extract<ConfigRule, string>, (x: unknown) => boolean> = {
   'positive integer': isCount,
@@ -31,8 +38,11 @@ const tests: Record<Extract<ConfigRule, string>, (x: unknown) => boolean> = {
     x === null || isTokenId(x) || (Array.isArray(x) && x.every(isTokenId)),
   // Far above any model's; each layer is a dozen objects before it has a weight.
   'layer count': (x) => isCount(x) && (x as number) <= 10_000,
-  'object or null': (x) => x === null || (typeof x === 'object' && !Array.isArray(x)),
-  probability: (x) => typeof x === 'number' && x >= 0 && x < 1,
+  object: isObject,
+  'layer count or null': (x) => x === null || (isCount(x) && (x as number) <= 10_000),
+  'object or null': (x) => x === null || isObject(x),
+  probability: isProbability,
+  'probability or null': (x) => x === null || isProbability(x),
   'positive number': (x) => typeof x === 'number' && x > 0 && Number.isFinite(x),
   boolean: (x) => typeof x === 'boolean',
 };
@@ -47,9 +57,10 @@ export function checkConfig<C extends object>(model: string, config: C, rules: C
   for (const key of Object.keys(rules) as (keyof C & string)[]) {
     const rule: ConfigRule = rules[key];
     const value = config[key];
-    const fits = typeof rule === 'string' ? tests[rule](value) : rule.includes(value as string);
+    const fits = typeof rule === 'string' ? tests[rule](value) : rule.includes(value as string | null);
     if (!fits) {
-      const wanted = typeof rule === 'string' ? (wordings[rule] ?? rule) : `one of ${rule.join(', ')}`;
+      const wanted =
+        typeof rule === 'string' ? (wordings[rule] ?? rule) : `one of ${rule.map(String).join(', ')}`;
       throw new ConfigError(
         `${model}: ${key} must be ${article(wanted)}, got ${typeof value === 'number' ? value : JSON.stringify(value)}`,
       );
@@ -68,6 +79,7 @@ export function checkConfig<C extends object>(model: string, config: C, rules: C
 
 const wordings: Partial<Record<ConfigRule & string, string>> = {
   'layer count': 'positive integer up to 10000',
+  'layer count or null': 'positive integer up to 10000 or null',
 };
 
 const article = (rule: string): string =>

@@ -315,5 +315,5 @@ const weights = {
   prefix: 'transformer.',
   unprefixed: /^lm_head\./,
   ignored: /\.attn\.(masked_)?bias$/,
-  tied: { name: 'lm_head.weight', to: 'wte.weight' },
+  tied: [{ name: 'lm_head.weight', to: 'wte.weight' }],
 };

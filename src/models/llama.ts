@@ -269,5 +269,5 @@ export const llamaWeights = {
   prefix: 'model.',
   unprefixed: /^lm_head\./,
   ignored: /\.rotary_emb\.inv_freq$/,
-  tied: { name: 'lm_head.weight', to: 'embed_tokens.weight' },
+  tied: [{ name: 'lm_head.weight', to: 'embed_tokens.weight' }],
 };

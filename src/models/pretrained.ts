@@ -36,20 +36,24 @@ export interface WeightNames {
   readonly unprefixed: RegExp;
   /** Entries of a file that are not weights. */
   readonly ignored: RegExp;
-  /** The tied tensor: a file may hold it under either name, or both. */
-  readonly tied: { readonly name: string; readonly to: string };
+  /** Tied tensors, which the module has as `to` only: a file may hold them under either name, or both. */
+  readonly tied: readonly { readonly name: string; readonly to: string }[];
+  /** The module's name of an entry, where more than the prefix differs. */
+  readonly rename?: (name: string) => string;
+  /** Parameters that keep their random weights, in the file (`given`) or not: a new head. */
+  readonly fresh?: (name: string, given: boolean) => boolean;
 }
 
 /** A model that can be loaded. */
 export interface Pretrained extends Module {
-  /** generation_config.json: what `generate` does where it is not told. */
-  generationConfig: GenerationConfig;
+  /** generation_config.json: what `generate` does where it is not told. Absent from models that generate nothing. */
+  generationConfig?: GenerationConfig;
 }
 
 /** What is saved of a model. */
 export interface Savable {
   stateDict(): ReadonlyMap<string, Tensor>;
-  readonly generationConfig: GenerationConfig;
+  readonly generationConfig?: GenerationConfig;
 }
 
 /** Options of `fromPretrained`. */
@@ -75,12 +79,13 @@ const dtypeNames = ['auto', 'float32', 'float16', 'bfloat16'] as const;
  * Builds the model that a checkpoint's configuration describes, with its tensors as parameters, in evaluation mode.
  *
  * @param source A model folder, a GGUF file, or either opened before.
+ * @param build Makes the model from the configuration; it may look which entries the files have.
  * @throws FileError, ConfigError or StateDictError naming what does not fit.
  */
 export function loadCheckpoint<M extends Pretrained>(
   source: string | Checkpoint,
   modelTypes: readonly string[],
-  build: (config: ConfigFile) => M,
+  build: (config: ConfigFile, entries: readonly string[]) => M,
   names: WeightNames,
   options: LoadModelOptions = {},
 ): M {
@@ -95,14 +100,18 @@ export function loadCheckpoint<M extends Pretrained>(
   const { config, weights } = checkpoint;
   checkModelType(checkpoint, modelTypes);
   const held = weights.names().reduce((n, name) => n + product(weights.info(name).shape), 0);
-  const model = withoutInit(held, () => build(config));
+  const { fresh } = names;
+  const make = (): M => build(config, weights.names());
+  const model = fresh === undefined ? withoutInit(held, make) : make();
   const state = moduleNames(weights, model, names);
+  const own = [...model.stateDict()].filter(([name]) => fresh?.(name, state.has(name)));
+  for (const [name] of own) state.delete(name);
   const tensors = noGrad(
     () => new Map([...state].map(([name, file]) => [name, parameter(weights, file, dtype)])),
   );
-  model.loadStateDict(tensors, { assign: true });
+  model.loadStateDict(new Map([...tensors, ...own]), { assign: true });
   weights.close();
-  model.generationConfig = checkpoint.generationConfig;
+  if (model.generationConfig !== undefined) model.generationConfig = checkpoint.generationConfig;
   model.eval();
   return model;
 }
@@ -133,9 +142,10 @@ function parameter(weights: WeightFiles, name: string, dtype: (typeof dtypeNames
 function moduleNames(weights: WeightFiles, model: Module, names: WeightNames): Map<string, string> {
   const own = model.stateDict();
   const found = new Map<string, string>();
+  const { prefix, ignored, tied, rename = (name) => name } = names;
   for (const file of weights.names()) {
-    if (names.ignored.test(file)) continue;
-    const bare = file.startsWith(names.prefix) ? file.slice(names.prefix.length) : file;
+    if (ignored.test(file)) continue;
+    const bare = rename(file.startsWith(prefix) ? file.slice(prefix.length) : file);
     const name = own.has(bare) ? bare : modernName(bare);
     const other = found.get(name);
     if (other !== undefined) {
@@ -143,12 +153,12 @@ function moduleNames(weights: WeightFiles, model: Module, names: WeightNames): M
     }
     found.set(name, file);
   }
-  const { tied } = names;
-  if (!own.has(tied.name)) {
+  for (const { name, to } of tied) {
+    if (own.has(name)) continue;
     // The embedding wins where a tied file holds both.
-    const head = found.get(tied.name);
-    found.delete(tied.name);
-    if (head !== undefined && !found.has(tied.to)) found.set(tied.to, head);
+    const head = found.get(name);
+    found.delete(name);
+    if (head !== undefined && !found.has(to)) found.set(to, head);
   }
   return found;
 }
@@ -187,15 +197,19 @@ export function saveCheckpoint(
   const write = (staging: string): void => {
     saveSafetensorsShards(staging, tensors, maxShardSize);
     for (const [name, content] of Object.entries(files)) {
-      writeFileAtomic(join(staging, name), `${JSON.stringify(content, null, 2)}\n`);
+      writeFileAtomic(join(staging, name), `${withFloats(JSON.stringify(content, null, 2))}\n`);
     }
     tokenizer?.save(join(staging, 'tokenizer.json'));
   };
   replaceFiles(folder, write, (name) => isCheckpointFile(name) || name === generationConfigName);
 }
 
+/** Python tells 1 from 1.0, and transformers 5 refuses a configuration whose `initializer_factor` is 1. */
+const withFloats = (json: string): string =>
+  json.replace(/^( *"(?:initializer_\w+|layer_norm_eps\w*|rms_norm_eps)": \d+)(,?)$/gm, '$1.0$2');
+
 const generationConfigName = 'generation_config.json';
 
-function generationFile({ generationConfig }: Savable): Record<string, GenerationConfig> {
+function generationFile({ generationConfig = {} }: Savable): Record<string, GenerationConfig> {
   return Object.keys(generationConfig).length === 0 ? {} : { [generationConfigName]: generationConfig };
 }
