@@ -4,7 +4,8 @@ import { linearCrossEntropyRows } from '../../lib/ops/loss.js';
 import { checkBatch, checkLength } from '../data/tokens.js';
 import { checkFits } from '../models/config.js';
 import { GPT, type GPTConfig } from '../models/index.js';
-import { batchesOfEpochs, checkValidation } from '../training/trainer.js';
+import { checkValidation } from '../training/evaluation.js';
+import { batchesOfEpochs } from '../training/run-length.js';
 import { formatBytes, formatCount } from './format.js';
 import type { RunValues } from './run-flags.js';
 

@@ -22,12 +22,12 @@ export {
   type Schedule,
   type ScheduleOptions,
 } from './schedules.js';
-export {
-  Trainer,
-  type CheckpointEvent,
-  type EvaluationEvent,
-  type StepEvent,
-  type TrainerEvents,
-  type TrainerOptions,
-  type TrainingResult,
-} from './trainer.js';
+export { Trainer } from './trainer.js';
+export type {
+  CheckpointEvent,
+  EvaluationEvent,
+  StepEvent,
+  TrainerEvents,
+  TrainerOptions,
+  TrainingResult,
+} from './trainer-options.js';
