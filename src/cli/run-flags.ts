@@ -11,6 +11,7 @@ import { hasTrainingState, readTrainingProgress } from '../training/index.js';
 import { checkUnlocked } from '../training/run-lock.js';
 import { checkValues, resolveFlags, UsageError, type ParsedFlags } from './args.js';
 import { trainFlags, type TrainValues } from './commands.js';
+import { checkOptimizerFlags } from './optimizer.js';
 
 /** The flags of a run, all that it depends on settled. */
 export type RunValues = TrainValues & { readonly seed: number };
@@ -34,6 +35,7 @@ export function runFlags(flags: Flags): RunValues {
   if (embed % heads !== 0) throw new UsageError(`--embed ${embed} must be a multiple of --heads ${heads}`);
   const { lr, 'min-lr': minLr = 0 } = values;
   if (minLr > lr) throw new UsageError(`--min-lr ${minLr} must not be above --lr ${lr}`);
+  checkOptimizerFlags(values, flags.given);
   return { ...values, seed };
 }
 

@@ -13,6 +13,7 @@ import { resolveFlags, type ParsedFlags } from './args.js';
 import { generateFlags, samplingOptions, type trainFlags } from './commands.js';
 import { planRun, showPlan } from './dry-run.js';
 import { formatCount, formatDuration, formatLoss, shellWord } from './format.js';
+import { optimizerOf, weightDecayOf } from './optimizer.js';
 import { Progress } from './progress.js';
 import { defaultPrompt } from './prompt.js';
 import { checkHoldsRun, runFlags, settingsOf, type RunValues } from './run-flags.js';
@@ -43,6 +44,7 @@ export async function train(flags: ParsedFlags<typeof trainFlags>): Promise<numb
   const model = resume ? GPT.fromPretrained(folder) : new GPT(config);
   const trainer = new Trainer({
     ...trainerOptions(values),
+    optimizer: optimizerOf(values, model),
     ...{ model, tokenizer, train: ids, validation, folder, lock, signal: stop.signal },
   });
   const changes = resume ? trainer.resume() : [];
@@ -97,8 +99,7 @@ function trainerOptions(values: RunValues) {
     lr: values.lr,
     minLr: values['min-lr'],
     warmup: values.warmup,
-    weightDecay: values['weight-decay'],
-    betas: [values.beta1, values.beta2] as const,
+    weightDecay: weightDecayOf(values),
     clip: values.clip,
     seed: values.seed,
     evalInterval: values['eval-interval'],

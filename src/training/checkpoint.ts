@@ -27,6 +27,7 @@ import { openSafetensors, saveSafetensors } from '../../lib/formats/safetensors.
 import { fileError } from '../../lib/formats/system-error.js';
 import type { Tensor } from '../../lib/tensor.js';
 import type { Tokenizer } from '../tokenizers/tokenizer.js';
+import type { RunIdentity } from './run-identity.js';
 import { lockFile } from './run-lock.js';
 
 /** A model that can write itself into a folder. */
@@ -65,7 +66,7 @@ export interface TrainingProgress {
   /** The stream of dropout. */
   readonly generator: StreamState;
   /** What has to be the same for the run to go on exactly: sizes, data. */
-  readonly run: Readonly<Record<string, number>>;
+  readonly run: RunIdentity;
   /** The caller's notes: a command line's flags, say. */
   readonly settings: Readonly<Record<string, unknown>>;
 }
@@ -131,7 +132,7 @@ export function readBest(folder: string): Evaluation | null {
 export function checkFree(folder: string): void {
   if (hasTrainingState(folder)) {
     const { step, run } = readTrainingProgress(folder);
-    if (step < run.steps) {
+    if (step < Number(run.steps)) {
       const where = `step ${step} of ${run.steps}`;
       throw new FileError(
         folder,

@@ -1,6 +1,5 @@
 /** Training: optimizer, clipping, schedules, the loop, and runs on disk. */
 
-export { AdamW, decayGroups, type AdamWOptions, type ParameterGroup } from './adamw.js';
 export {
   hasTrainingState,
   readTrainingProgress,
@@ -10,6 +9,7 @@ export {
   type TrainingProgress,
 } from './checkpoint.js';
 export { clipGradNorm, clipScale, gradNorm } from './clip.js';
+export * from './optimizers/index.js';
 export { nextTokenLoss, type TrainableModel } from './loss.js';
 export { lockRun, type RunLock } from './run-lock.js';
 export {

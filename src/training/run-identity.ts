@@ -1,7 +1,7 @@
 /** What has to be the same for a resumed run to go on exactly as it would have: sizes, settings, the text. */
 
 /** Sizes and settings of a run by name, with `trainTokens` and `trainHash` for its text. */
-export type RunIdentity = Readonly<Record<string, number>>;
+export type RunIdentity = Readonly<Record<string, number | string | boolean>>;
 
 /** What makes a run go on otherwise than the saved one would have: `batchSize: 12, now 16`. */
 export function differences(saved: RunIdentity, now: RunIdentity): string[] {

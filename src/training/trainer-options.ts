@@ -4,6 +4,7 @@ import type { Generator } from '../../lib/random.js';
 import type { Tokenizer } from '../tokenizers/tokenizer.js';
 import type { Evaluation, Savable } from './checkpoint.js';
 import type { TrainableModel } from './loss.js';
+import type { Optimizer, ParameterGroup } from './optimizers/index.js';
 import type { RunLock } from './run-lock.js';
 import type { Schedule } from './schedules.js';
 
@@ -37,8 +38,13 @@ export interface TrainerOptions {
   readonly schedule?: Schedule;
   /** Weight decay of matrices and embeddings, 0.1 by default. */
   readonly weightDecay?: number;
-  /** AdamW's, [0.9, 0.99] by default. */
+  /** AdamW's, [0.9, 0.99] by default; not with an `optimizer`. */
   readonly betas?: readonly [number, number];
+  /**
+   * Makes another optimizer than AdamW of the model's parameters, in groups by weight decay, and the learning rate:
+   * `(groups, lr) => new Lion(groups, { lr })`.
+   */
+  readonly optimizer?: (groups: readonly ParameterGroup[], lr: number) => Optimizer;
   /** Greatest global norm of the gradients, 1 by default; 0 switches clipping off. */
   readonly clip?: number;
   /** Seed of the batches, 0 by default. */
@@ -145,6 +151,6 @@ export interface TrainerEvents {
 /** Names of all options, to tell the unknown ones. */
 export const trainerOptionNames = [
   'model', 'train', 'validation', 'batchSize', 'sequenceLength', 'gradAccumSteps', 'steps', 'epochs', 'lr', 'minLr',
-  'warmup', 'schedule', 'weightDecay', 'betas', 'clip', 'seed', 'generator', 'evalInterval', 'evalBatchSize', 'folder',
+  'warmup', 'schedule', 'weightDecay', 'betas', 'optimizer', 'clip', 'seed', 'generator', 'evalInterval', 'evalBatchSize', 'folder',
   'lock', 'tokenizer', 'saveInterval', 'keep', 'settings', 'signal',
 ]; // prettier-ignore

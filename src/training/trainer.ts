@@ -13,7 +13,7 @@ import { ArgumentError, checkOptions } from '../../lib/errors.js';
 import { defaultGenerator, Generator } from '../../lib/random.js';
 import { scope, type Tensor } from '../../lib/tensor.js';
 import { BatchSampler } from '../data/tokens.js';
-import { AdamW, decayGroups } from './adamw.js';
+import { AdamW, decayGroups, type Optimizer } from './optimizers/index.js';
 import { readTrainingState, type TrainingProgress } from './checkpoint.js';
 import { clipScale, gradNorm } from './clip.js';
 import { checkValidation, evaluateLoss } from './evaluation.js';
@@ -49,7 +49,7 @@ export class Trainer extends EventEmitter<TrainerEvents> {
   readonly #options: TrainerOptions;
   readonly #model: TrainerOptions['model'];
   readonly #params: Tensor[];
-  readonly #optimizer: AdamW;
+  readonly #optimizer: Optimizer;
   readonly #schedule: Schedule;
   readonly #sampler: BatchSampler;
   readonly #generator: Generator;
@@ -95,9 +95,15 @@ export class Trainer extends EventEmitter<TrainerEvents> {
     if (options.folder !== undefined && model.savePretrained === undefined) {
       throw new ArgumentError('Trainer: a model without savePretrained cannot be saved; leave out folder');
     }
+    if (options.optimizer !== undefined && options.betas !== undefined) {
+      throw new ArgumentError("Trainer: betas are the default optimizer's; give the optimizer its own");
+    }
     const { lr = 1e-3, weightDecay = 0.1, betas = [0.9, 0.99] } = options;
     const { minLr = lr / 10, warmup = Math.min(100, Math.floor(this.steps / 20)) } = options;
     this.#schedule = options.schedule ?? cosineSchedule({ lr, minLr, warmup, total: this.steps });
+    this.#params = model.parameters().filter((p) => p.requiresGrad); // frozen weights stay as they are
+    const groups = decayGroups(this.#params, weightDecay);
+    this.#optimizer = options.optimizer?.(groups, lr) ?? new AdamW(groups, { lr, betas, weightDecay });
     this.#identity = {
       batchSize,
       sequenceLength,
@@ -106,10 +112,9 @@ export class Trainer extends EventEmitter<TrainerEvents> {
       trainTokens: train.length,
       trainHash: hashIds(train),
       ...(options.schedule === undefined ? { lr, minLr, warmup } : {}),
-      ...{ weightDecay, beta1: betas[0], beta2: betas[1], clip: this.#clip },
+      ...this.#optimizer.settings,
+      ...{ weightDecay, clip: this.#clip },
     };
-    this.#params = model.parameters().filter((p) => p.requiresGrad); // frozen weights stay as they are
-    this.#optimizer = new AdamW(decayGroups(this.#params, weightDecay), { lr, betas, weightDecay });
     const { tokenizer, folder, lock } = options;
     this.#saver = new RunSaver(
       {
