@@ -86,6 +86,28 @@ export const trainFlags = {
     lr: number({ default: 1e-3, above: 0, sought: ['learning-rate'], help: 'highest learning rate' }),
     'min-lr': number({ min: 0, help: 'learning rate at the end (default: a tenth of --lr)' }),
     warmup: integer({ min: 0, help: 'steps of linear warm-up (default: a twentieth, at most 100)' }),
+    schedule: text({
+      default: 'cosine',
+      choices: [
+        ...[
+          'constant',
+          'linear',
+          'cosine',
+          'cosine-restarts',
+          'polynomial',
+          'inverse-sqrt',
+          'wsd',
+          'one-cycle',
+        ],
+      ],
+      hint: 'NAME',
+      sought: ['lr-schedule', 'scheduler', 'lr-scheduler'],
+      help: 'constant, linear, cosine, cosine-restarts, polynomial, inverse-sqrt, wsd, one-cycle',
+    }),
+    cycles: integer({ default: 1, min: 1, help: 'cosine-restarts: number of cosines' }),
+    power: number({ default: 1, above: 0, help: 'polynomial: its power' }),
+    'decay-steps': integer({ min: 1, help: 'wsd: steps of the decay at the end (default: a fifth)' }),
+    ema: number({ min: 0, below: 1, help: "keep and save the weights' moving average, of this decay" }),
     optimizer: text({
       default: 'adamw',
       choices: ['adamw', 'adam', 'sgd', 'adagrad', 'rmsprop', 'adafactor', 'lion', 'muon'],

@@ -1,4 +1,7 @@
-/** The optimizer that the flags of a training run ask for: its name, its own flags, and which flags it has no use for. */
+/**
+ * The optimizer and the schedule that the flags of a training run ask for: names, their own flags, and which flags they have
+ * no use for.
+ */
 
 import type { Tensor } from '../../lib/index.js';
 import { Embedding, type Module } from '../nn/index.js';
@@ -11,6 +14,7 @@ import {
   Muon,
   RMSprop,
   SGD,
+  type NamedSchedule,
   type Optimizer,
   type ParameterGroup,
 } from '../training/index.js';
@@ -31,11 +35,14 @@ const uses = {
   nesterov: ['sgd'],
 } as const satisfies Partial<Record<keyof TrainValues, readonly OptimizerName[]>>;
 
+/** Which schedule a flag is for. */
+const scheduleUses = { cycles: 'cosine-restarts', power: 'polynomial', 'decay-steps': 'wsd' } as const;
+
 /** Those that add the weight decay to the gradient, where as much as for the others would hurt. */
 const coupled: readonly string[] = ['adam', 'adagrad', 'rmsprop'];
 
 /**
- * Throws UsageError for flags that the optimizer does not have.
+ * Throws UsageError for flags that the optimizer or the schedule does not have.
  * @param given Names of the flags that were given.
  */
 export function checkOptimizerFlags(values: TrainValues, given: ReadonlySet<string>): void {
@@ -46,8 +53,27 @@ export function checkOptimizerFlags(values: TrainValues, given: ReadonlySet<stri
       `--${name} is not for --optimizer ${values.optimizer}, only for ${optimizers.join(', ')}`,
     );
   }
+  for (const [name, schedule] of Object.entries(scheduleUses)) {
+    if (!given.has(name) || values.schedule === schedule) continue;
+    throw new UsageError(`--${name} is not for --schedule ${values.schedule}, only for ${schedule}`);
+  }
   if (values.nesterov && values.optimizer === 'sgd' && !values.momentum) {
     throw new UsageError('--nesterov needs a --momentum');
+  }
+}
+
+/** The schedule of a run. */
+export function scheduleOf(values: TrainValues): NamedSchedule {
+  const type = values.schedule as NamedSchedule['type'];
+  switch (type) {
+    case 'cosine-restarts':
+      return { type, cycles: values.cycles };
+    case 'polynomial':
+      return { type, power: values.power };
+    case 'wsd':
+      return values['decay-steps'] === undefined ? { type } : { type, decay: values['decay-steps'] };
+    default:
+      return { type };
   }
 }
 
@@ -57,10 +83,14 @@ export function weightDecayOf(values: TrainValues): number {
 }
 
 /**
- * Numbers that the optimizer keeps of every weight. Adafactor's few count for none; Muon's tables and vectors, which keep
+ * Numbers that the optimizer and the moving average keep of every weight. Adafactor's few count for none; Muon's tables and vectors, which keep
  * one more, for matrices.
  */
-export function statesOf({ optimizer, amsgrad, momentum }: TrainValues): number {
+export function statesOf(values: TrainValues): number {
+  return optimizerStates(values) + (values.ema === undefined ? 0 : 1);
+}
+
+function optimizerStates({ optimizer, amsgrad, momentum }: TrainValues): number {
   switch (optimizer as OptimizerName) {
     case 'adamw':
     case 'adam':

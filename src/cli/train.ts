@@ -13,7 +13,7 @@ import { resolveFlags, type ParsedFlags } from './args.js';
 import { generateFlags, samplingOptions, type trainFlags } from './commands.js';
 import { planRun, showPlan } from './dry-run.js';
 import { formatCount, formatDuration, formatLoss, shellWord } from './format.js';
-import { optimizerOf, weightDecayOf } from './optimizer.js';
+import { optimizerOf, scheduleOf, weightDecayOf } from './optimizer.js';
 import { Progress } from './progress.js';
 import { defaultPrompt } from './prompt.js';
 import { checkHoldsRun, runFlags, settingsOf, type RunValues } from './run-flags.js';
@@ -99,6 +99,8 @@ function trainerOptions(values: RunValues) {
     lr: values.lr,
     minLr: values['min-lr'],
     warmup: values.warmup,
+    schedule: scheduleOf(values),
+    ...(values.ema === undefined ? {} : { ema: values.ema }),
     weightDecay: weightDecayOf(values),
     clip: values.clip,
     seed: values.seed,

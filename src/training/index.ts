@@ -15,12 +15,22 @@ export { lockRun, type RunLock } from './run-lock.js';
 export {
   constantSchedule,
   constantScheduleWithWarmup,
+  cosineRestartsSchedule,
   cosineSchedule,
   cosineScheduleWithWarmup,
+  inverseSqrtSchedule,
   linearSchedule,
   linearScheduleWithWarmup,
+  namedSchedule,
+  oneCycleSchedule,
+  polynomialSchedule,
+  warmupStableDecaySchedule,
+  type InverseSqrtOptions,
+  type NamedSchedule,
+  type OneCycleOptions,
   type Schedule,
   type ScheduleOptions,
+  type WarmupStableDecayOptions,
 } from './schedules.js';
 export { Trainer } from './trainer.js';
 export type {

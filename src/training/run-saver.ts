@@ -48,7 +48,7 @@ export interface SaverOptions {
   /** What is saved beside the model. */
   readonly state: () => {
     readonly progress: TrainingProgress;
-    readonly optimizer: ReadonlyMap<string, Tensor>;
+    readonly tensors: ReadonlyMap<string, Tensor>;
   };
   /** Told of each save. */
   readonly report: (event: CheckpointEvent) => void;

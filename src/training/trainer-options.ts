@@ -6,7 +6,7 @@ import type { Evaluation, Savable } from './checkpoint.js';
 import type { TrainableModel } from './loss.js';
 import type { Optimizer, ParameterGroup } from './optimizers/index.js';
 import type { RunLock } from './run-lock.js';
-import type { Schedule } from './schedules.js';
+import type { NamedSchedule, Schedule } from './schedules.js';
 
 /** Settings of a Trainer. */
 export interface TrainerOptions {
@@ -34,8 +34,16 @@ export interface TrainerOptions {
   readonly minLr?: number;
   /** Steps of warm-up; a twentieth of the run, at most 100, by default. */
   readonly warmup?: number;
-  /** Learning rates instead of warm-up and cosine from `lr`, `minLr` and `warmup`. */
-  readonly schedule?: Schedule;
+  /**
+   * How the learning rate goes from `lr` to `minLr` after the warm-up, by optimizer step: a name, `{ type: 'wsd' }`, or a
+   * function in place of all four; `{ type: 'cosine' }` by default.
+   */
+  readonly schedule?: Schedule | NamedSchedule;
+  /**
+   * Keep a moving average of the weights with this decay (0.999, say), which is evaluated, saved, and in the model after
+   * the run; the weights themselves are part of the training's state. None by default.
+   */
+  readonly ema?: number;
   /** Weight decay of matrices and embeddings, 0.1 by default. */
   readonly weightDecay?: number;
   /** AdamW's, [0.9, 0.99] by default; not with an `optimizer`. */
@@ -151,6 +159,6 @@ export interface TrainerEvents {
 /** Names of all options, to tell the unknown ones. */
 export const trainerOptionNames = [
   'model', 'train', 'validation', 'batchSize', 'sequenceLength', 'gradAccumSteps', 'steps', 'epochs', 'lr', 'minLr',
-  'warmup', 'schedule', 'weightDecay', 'betas', 'optimizer', 'clip', 'seed', 'generator', 'evalInterval', 'evalBatchSize', 'folder',
+  'warmup', 'schedule', 'ema', 'weightDecay', 'betas', 'optimizer', 'clip', 'seed', 'generator', 'evalInterval', 'evalBatchSize', 'folder',
   'lock', 'tokenizer', 'saveInterval', 'keep', 'settings', 'signal',
 ]; // prettier-ignore

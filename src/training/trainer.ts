@@ -16,13 +16,14 @@ import { BatchSampler } from '../data/tokens.js';
 import { AdamW, decayGroups, type Optimizer } from './optimizers/index.js';
 import { readTrainingState, type TrainingProgress } from './checkpoint.js';
 import { clipScale, gradNorm } from './clip.js';
+import { restoreWeights, WeightAverage } from './ema.js';
 import { checkValidation, evaluateLoss } from './evaluation.js';
 import { nextTokenLoss } from './loss.js';
 import { differences, hashIds, type RunIdentity } from './run-identity.js';
 import { batchesOfRun, checkCount } from './run-length.js';
 import type { RunLock } from './run-lock.js';
-import { diverged, RunSaver, type RunState } from './run-saver.js';
-import { cosineSchedule, type Schedule } from './schedules.js';
+import { diverged, RunSaver, type RunState, type SaverOptions } from './run-saver.js';
+import { namedSchedule, type NamedSchedule, type Schedule } from './schedules.js';
 import { SpeedMeter } from './speed.js';
 import {
   trainerOptionNames,
@@ -51,6 +52,8 @@ export class Trainer extends EventEmitter<TrainerEvents> {
   readonly #params: Tensor[];
   readonly #optimizer: Optimizer;
   readonly #schedule: Schedule;
+  /** The weights' moving average, where one is kept. */
+  readonly #average: WeightAverage | null;
   readonly #sampler: BatchSampler;
   readonly #generator: Generator;
   readonly #accumulation: number;
@@ -100,8 +103,12 @@ export class Trainer extends EventEmitter<TrainerEvents> {
     }
     const { lr = 1e-3, weightDecay = 0.1, betas = [0.9, 0.99] } = options;
     const { minLr = lr / 10, warmup = Math.min(100, Math.floor(this.steps / 20)) } = options;
-    this.#schedule = options.schedule ?? cosineSchedule({ lr, minLr, warmup, total: this.steps });
+    const { schedule = { type: 'cosine' } } = options;
+    const rates = { lr, minLr, warmup };
+    this.#schedule =
+      typeof schedule === 'function' ? schedule : namedSchedule(schedule, { ...rates, total: this.steps });
     this.#params = model.parameters().filter((p) => p.requiresGrad); // frozen weights stay as they are
+    this.#average = options.ema === undefined ? null : new WeightAverage(this.#params, options.ema);
     const groups = decayGroups(this.#params, weightDecay);
     this.#optimizer = options.optimizer?.(groups, lr) ?? new AdamW(groups, { lr, betas, weightDecay });
     this.#identity = {
@@ -111,15 +118,15 @@ export class Trainer extends EventEmitter<TrainerEvents> {
       steps: this.steps,
       trainTokens: train.length,
       trainHash: hashIds(train),
-      ...(options.schedule === undefined ? { lr, minLr, warmup } : {}),
+      ...(typeof schedule === 'function' ? {} : { ...rates, ...describe(schedule) }),
       ...this.#optimizer.settings,
-      ...{ weightDecay, clip: this.#clip },
+      ...{ weightDecay, clip: this.#clip, ...(options.ema === undefined ? {} : { ema: options.ema }) },
     };
     const { tokenizer, folder, lock } = options;
     this.#saver = new RunSaver(
       {
-        ...{ model, tokenizer, folder, lock, saveInterval, keep },
-        state: () => ({ progress: this.#progress(), optimizer: this.#optimizer.stateDict() }),
+        ...{ model: this.#savedModel(), tokenizer, folder, lock, saveInterval, keep },
+        state: () => ({ progress: this.#progress(), tensors: this.#tensors() }),
         report: (event) => this.emit('checkpoint', event),
       },
       this.#state,
@@ -146,15 +153,17 @@ export class Trainer extends EventEmitter<TrainerEvents> {
     if (folder === undefined) throw new ArgumentError('Trainer: resume needs a folder');
     if (this.#running || this.#state.step > 0)
       throw new ArgumentError('Trainer: resume must come before run');
-    const { progress, optimizer } = readTrainingState(folder);
+    const { progress, tensors } = readTrainingState(folder);
     if (progress.step > this.steps) {
       throw new ArgumentError(
         `Trainer: the run in ${folder} is at step ${progress.step} already, it cannot go on to step ${this.steps}; ` +
           'give it more steps',
       );
     }
-    this.#optimizer.loadStateDict(optimizer);
-    for (const tensor of optimizer.values()) tensor.dispose();
+    this.#average?.takeFromModel();
+    restoreWeights(tensors, this.#params);
+    this.#optimizer.loadStateDict(tensors);
+    for (const tensor of tensors.values()) tensor.dispose();
     this.#sampler.setState(progress.sampler);
     this.#generator.setState(progress.generator);
     const { step, tokens, seconds, recentLosses, evaluation, best } = progress;
@@ -180,6 +189,7 @@ export class Trainer extends EventEmitter<TrainerEvents> {
     let lock: RunLock | undefined;
     try {
       lock = this.#saver.takeFolder();
+      if (this.#average?.isSwapped) this.#average.swap(); // after an earlier call
       this.#model.train(true);
       for (;;) {
         const best = this.#evaluationIsDue() && (await this.#evaluate());
@@ -193,6 +203,7 @@ export class Trainer extends EventEmitter<TrainerEvents> {
       lock?.[Symbol.dispose]();
       this.#running = false;
       this.#model.train(false);
+      if (this.#average?.isSwapped === false) this.#average.swap();
     }
     const time = (this.#state.time - start.time) / 1000;
     const result: TrainingResult = {
@@ -230,6 +241,7 @@ export class Trainer extends EventEmitter<TrainerEvents> {
     const loss = sum / batches;
     const norm = scope(() => this.#update(lr, sum, batches));
     this.#state.step++;
+    this.#average?.update(this.#state.step);
     this.#state.tokens += batches * this.#options.batchSize * this.#options.sequenceLength;
     this.#state.time += performance.now() - begin;
     this.#state.recentLosses.push(loss);
@@ -283,7 +295,10 @@ export class Trainer extends EventEmitter<TrainerEvents> {
     const begin = performance.now();
     const { validation, sequenceLength, batchSize, evalBatchSize = batchSize } = this.#options;
     const sizes = { batchSize: evalBatchSize, sequenceLength };
-    const loss = await evaluateLoss(this.#model, validation!, sizes, () => this.#stopped);
+    this.#average?.swap();
+    const loss = await evaluateLoss(this.#model, validation!, sizes, () => this.#stopped).finally(() =>
+      this.#average?.swap(),
+    );
     if (loss === null) return false;
     if (!Number.isFinite(loss))
       throw diverged(`the validation loss after step ${this.#state.step} is ${loss}`);
@@ -303,6 +318,22 @@ export class Trainer extends EventEmitter<TrainerEvents> {
     return best;
   }
 
+  /** The model as it is saved: with the average of its weights, where there is one. */
+  #savedModel(): SaverOptions['model'] {
+    const average = this.#average;
+    const model = this.#model;
+    if (average === null) return model;
+    return {
+      parameters: () => model.parameters(),
+      savePretrained: (folder) => average.during(() => model.savePretrained!(folder)),
+    };
+  }
+
+  /** The tensors of the state: the optimizer's, and the weights where the model is saved with their average. */
+  #tensors(): Map<string, Tensor> {
+    return new Map([...this.#optimizer.stateDict(), ...(this.#average?.stateDict() ?? [])]);
+  }
+
   #progress(): TrainingProgress {
     const { time, ...state } = this.#state;
     return {
@@ -315,5 +346,11 @@ export class Trainer extends EventEmitter<TrainerEvents> {
     };
   }
 }
+
+/** A schedule's name and settings, for the run's identity. */
+const describe = ({ type, ...settings }: NamedSchedule): RunIdentity => ({
+  schedule: type,
+  ...(settings as RunIdentity),
+});
 
 const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;

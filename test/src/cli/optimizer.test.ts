@@ -3,9 +3,16 @@ import { describe, expect, it } from 'vitest';
 import { Generator, zeros } from '../../../lib/index.js';
 import { resolveFlags, UsageError, type FlagValue } from '../../../src/cli/args.js';
 import { trainFlags, type TrainValues } from '../../../src/cli/commands.js';
-import { checkOptimizerFlags, optimizerOf, statesOf, weightDecayOf } from '../../../src/cli/optimizer.js';
+import {
+  checkOptimizerFlags,
+  optimizerOf,
+  scheduleOf,
+  statesOf,
+  weightDecayOf,
+} from '../../../src/cli/optimizer.js';
 import { GPT } from '../../../src/models/index.js';
 import { decayGroups } from '../../../src/training/index.js';
+import { scheduleNames } from '../../../src/training/schedules.js';
 
 const valuesOf = (flags: Record<string, FlagValue>): TrainValues =>
   resolveFlags(trainFlags, new Map(Object.entries(flags))).values;
@@ -50,6 +57,21 @@ describe('--optimizer', () => {
     expect([...made.stateDict().keys()]).toEqual(['step', '0.exp_avg', '0.exp_avg_sq']);
   });
 
+  it('goes with a schedule and an average', () => {
+    const schedule = (flags: Record<string, FlagValue>) => scheduleOf(valuesOf(flags));
+    expect(schedule({})).toEqual({ type: 'cosine' });
+    expect(schedule({ schedule: 'cosine-restarts', cycles: 3 })).toEqual({
+      type: 'cosine-restarts',
+      cycles: 3,
+    });
+    expect(schedule({ schedule: 'polynomial', power: 2 })).toEqual({ type: 'polynomial', power: 2 });
+    expect(schedule({ schedule: 'wsd' })).toEqual({ type: 'wsd' });
+    expect(schedule({ schedule: 'wsd', 'decay-steps': 9 })).toEqual({ type: 'wsd', decay: 9 });
+    expect(trainFlags.schedule.hint).toBe('NAME');
+    for (const name of scheduleNames) expect(trainFlags.schedule.read('--schedule', name)).toBe(name);
+    expect(statesOf(valuesOf({ ema: 0.999 }))).toBe(3);
+  });
+
   it('refuses flags that the optimizer has no use for', () => {
     const check = (flags: Record<string, FlagValue>) => () =>
       checkOptimizerFlags(valuesOf(flags), new Set(Object.keys(flags)));
@@ -60,6 +82,10 @@ describe('--optimizer', () => {
     expect(check({ optimizer: 'sgd', beta1: 0.8 })).toThrow('--beta1 is not for --optimizer sgd');
     expect(check({ optimizer: 'lion', amsgrad: true })).toThrow('--amsgrad is not for --optimizer lion');
     expect(check({ optimizer: 'sgd', nesterov: true })).toThrow('--nesterov needs a --momentum');
+    expect(check({ cycles: 2 })).toThrow('--cycles is not for --schedule cosine, only for cosine-restarts');
+    expect(check({ schedule: 'wsd', power: 2 })).toThrow(
+      '--power is not for --schedule wsd, only for polynomial',
+    );
     expect(check({ amsgrad: false, nesterov: false, beta1: 0.8 })).not.toThrow();
   });
 });
