@@ -647,47 +647,61 @@ export function dropout(x: Operand, y: Operand, probability: number, seed: numbe
   return native.dropout(x.memory, y.memory);
 }
 
-/** What an AdamW update needs of one parameter; see `struct AdamWTensor` in native/kernels.h. */
-export interface AdamWTensor {
+/** Order of the native OptimizerRule. */
+export const optimizerRules = ['adam', 'sgd', 'adagrad', 'rmsprop', 'lion'] as const;
+export type OptimizerRule = (typeof optimizerRules)[number];
+
+/** What an optimizer's update needs of one parameter; see `struct OptimizerTensor` in native/kernels.h. */
+export interface OptimizerTensor {
   readonly parameter: Operand;
   readonly grad: Operand;
-  readonly m: Operand;
-  readonly v: Operand;
+  /** The rule's states in its order; those that are not wanted are null or left out. */
+  readonly states: readonly (Operand | null)[];
   readonly lr: number;
   readonly weightDecay: number;
-  readonly biasCorrection1: number;
-  readonly biasCorrection2: number;
+  readonly correction1?: number;
+  readonly correction2?: number;
 }
 
-/** Settings of an AdamW update of all parameters; see `struct AdamW` in native/kernels.h. */
-export interface AdamWSettings {
-  readonly beta1: number;
-  readonly beta2: number;
-  readonly eps: number;
+/** Settings of an update of all parameters; see `struct OptimizerStep` in native/kernels.h. */
+export interface OptimizerStep {
+  readonly rule: OptimizerRule;
+  readonly beta1?: number;
+  readonly beta2?: number;
+  readonly eps?: number;
   readonly gradScale: number;
+  /** Weight decay shrinks the parameter; else it is added to the gradient. */
+  readonly decoupled?: boolean;
+  readonly nesterov?: boolean;
 }
 
-export function adamw(tensors: readonly AdamWTensor[], settings: AdamWSettings): boolean {
-  const numbers = listNumbers(5 + 9 * tensors.length);
-  const arrays: TypedArray[] = [];
+const mostStates = 3;
+
+export function optimizerStep(tensors: readonly OptimizerTensor[], step: OptimizerStep): boolean {
+  const numbers = listNumbers(8 + 10 * tensors.length);
+  const arrays: (TypedArray | null)[] = [];
   let i = 0;
-  numbers[i++] = settings.beta1;
-  numbers[i++] = settings.beta2;
-  numbers[i++] = settings.eps;
-  numbers[i++] = settings.gradScale;
+  const array = (operand: Operand | null): void => {
+    numbers[i++] = operand?.offset ?? 0;
+    arrays.push(memory(operand));
+  };
+  numbers[i++] = optimizerRules.indexOf(step.rule);
+  numbers[i++] = step.beta1 ?? 0;
+  numbers[i++] = step.beta2 ?? 0;
+  numbers[i++] = step.eps ?? 0;
+  numbers[i++] = step.gradScale;
+  numbers[i++] = step.decoupled ? 1 : 0;
+  numbers[i++] = step.nesterov ? 1 : 0;
   numbers[i++] = tensors.length;
-  for (const tensor of tensors) {
-    const { parameter, grad, m, v } = tensor;
+  for (const { parameter, grad, states, lr, weightDecay, correction1 = 1, correction2 = 1 } of tensors) {
     numbers[i++] = parameter.size;
-    numbers[i++] = tensor.lr;
-    numbers[i++] = tensor.weightDecay;
-    numbers[i++] = tensor.biasCorrection1;
-    numbers[i++] = tensor.biasCorrection2;
-    numbers[i++] = parameter.offset;
-    numbers[i++] = grad.offset;
-    numbers[i++] = m.offset;
-    numbers[i++] = v.offset;
-    arrays.push(parameter.memory, grad.memory, m.memory, v.memory);
+    numbers[i++] = lr;
+    numbers[i++] = weightDecay;
+    numbers[i++] = correction1;
+    numbers[i++] = correction2;
+    array(parameter);
+    array(grad);
+    for (let s = 0; s < mostStates; s++) array(states[s] ?? null);
   }
-  return native.adamw(numbers, ...arrays);
+  return native.optimizerStep(numbers, ...arrays);
 }

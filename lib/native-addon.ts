@@ -117,7 +117,7 @@ export type NativeAddon = Record<KernelName, Kernel> &
     readonly params: Float64Array;
     /** Kernels on any number of tensors, with an array of their own for the numbers. */
     sumSquares(numbers: Float64Array, ...arrays: TypedArray[]): number;
-    adamw(numbers: Float64Array, ...arrays: TypedArray[]): boolean;
+    optimizerStep(numbers: Float64Array, ...arrays: (TypedArray | null)[]): boolean;
     findBadId(ids: TypedArray): number;
     /** Offset of the first 64-byte aligned byte; asks the system for huge pages. */
     prepare(buffer: ArrayBuffer): number;

@@ -171,19 +171,32 @@ struct Numbers {
   int64_t n;
 };
 
-struct AdamW {
-  double beta1, beta2, eps;  // double, because 1 - beta2 loses five digits in float32
-  double grad_scale;         // every gradient is multiplied by it first (clipping)
+// Optimizers that update each number by itself: what a rule reads of OptimizerStep, and the states that it keeps.
+enum class OptimizerRule : int32_t {
+  adam,     // beta1, beta2, eps; means of the gradient and of its square, and the greatest of these (AMSGrad) or null
+  sgd,      // beta1: momentum, nesterov; the momentum, or null without one
+  adagrad,  // eps; the sum of squares
+  rmsprop,  // beta1: momentum, beta2: decay, eps; the mean square, the momentum or null, the mean (centered) or null
+  lion,     // beta1, beta2; the mean of the gradient
+  count_
 };
 
-// A parameter with its gradient, moments and own settings.
-struct AdamWTensor {
+struct OptimizerStep {
+  OptimizerRule rule;
+  double beta1, beta2, eps;  // double, because 1 - beta2 loses five digits in float32
+  double grad_scale;         // every gradient is multiplied by it first (clipping)
+  bool decoupled;            // weight decay shrinks the parameter; else it is added to the gradient (L2)
+  bool nesterov;
+};
+
+// A parameter with its gradient, states and own settings.
+struct OptimizerTensor {
   float* parameter;
   const float* grad;
-  float *m, *v;
+  float* state[3];
   int64_t n;
   double lr, weight_decay;
-  double bias_correction1, bias_correction2;  // 1 - beta^step
+  double correction1, correction2;  // adam: 1 - beta^step; sgd: correction1 is the gradient's share in the momentum
 };
 
 struct KernelTable {
@@ -261,9 +274,9 @@ struct KernelTable {
   // y = x / (1 - p) where the random number is >= p, else 0. Its own gradient, with dy for x.
   bool (*dropout)(const float* x, float* y, int64_t n, float p, uint64_t seed, uint64_t offset);
 
-  // ---- optimizer (cpu/optimizer.cpp): the whole update of all parameters, in one parallel region and one pass over
-  // each parameter, its gradient and both moments
-  bool (*adamw)(const AdamWTensor* tensors, int64_t count, const AdamW&);
+  // ---- optimizers (cpu/optimizer.cpp): the whole update of all parameters, in one parallel region and one pass over
+  // each parameter, its gradient and states
+  bool (*optimizer_step)(const OptimizerTensor* tensors, int64_t count, const OptimizerStep&);
 };
 
 // The table in use. Filled once at load by the best instruction set (runtime/dispatch.cpp), then by optional backends.

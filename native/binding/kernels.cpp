@@ -408,20 +408,25 @@ napi_value dropout(napi_env env, napi_callback_info info) {
   return args.result(args.ok() && kernels.dropout(x, y, n, p, seed, offset));
 }
 
-napi_value adamw(napi_env env, napi_callback_info info) {
+napi_value optimizer_step(napi_env env, napi_callback_info info) {
   Args args(env, info, Args::List{});
-  AdamW h{};
+  OptimizerStep h{};
+  int64_t rule = args.integer();
+  h.rule = static_cast<OptimizerRule>(rule);
   h.beta1 = args.number(), h.beta2 = args.number(), h.eps = args.number(), h.grad_scale = args.number();
-  std::vector<AdamWTensor> tensors;
+  h.decoupled = args.flag(), h.nesterov = args.flag();
+  std::vector<OptimizerTensor> tensors;
   for (int64_t i = 0, count = args.integer(); i < count && args.ok(); i++) {
-    AdamWTensor t{};
+    OptimizerTensor t{};
     t.n = args.integer();
     t.lr = args.number(), t.weight_decay = args.number();
-    t.bias_correction1 = args.number(), t.bias_correction2 = args.number();
-    t.parameter = args.floats(t.n), t.grad = args.floats(t.n), t.m = args.floats(t.n), t.v = args.floats(t.n);
+    t.correction1 = args.number(), t.correction2 = args.number();
+    t.parameter = args.floats(t.n), t.grad = args.floats(t.n);
+    for (float*& state : t.state) state = args.floats_or_null(t.n);
     tensors.push_back(t);
   }
-  return args.result(args.ok() && kernels.adamw(tensors.data(), static_cast<int64_t>(tensors.size()), h));
+  bool known = rule >= 0 && rule < static_cast<int64_t>(OptimizerRule::count_);
+  return args.result(args.ok() && known && kernels.optimizer_step(tensors.data(), static_cast<int64_t>(tensors.size()), h));
 }
 
 }  // namespace
@@ -462,7 +467,7 @@ void define_kernels(napi_env env, napi_value exports, double* params) {
       {"randomUniform", random_uniform},
       {"randomNormal", random_normal},
       {"dropout", dropout},
-      {"adamw", adamw},
+      {"optimizerStep", optimizer_step},
   };
   for (const auto& entry : entries) {
     napi_value function;

@@ -346,8 +346,8 @@ const Case cases[] = {
      [](Results& r) {
        auto grad = uniform(many, 4);
        r.assign({uniform(many, 1), uniform(many, 2), uniform(many, 3, 0, 1)});
-       AdamWTensor tensor{r[0].data(), grad.data(), r[1].data(), r[2].data(), many, 1e-3, 0.01, 0.1, 0.01};
-       return table.adamw(&tensor, 1, AdamW{0.9, 0.99, 1e-8, 1});
+       OptimizerTensor tensor{r[0].data(), grad.data(), {r[1].data(), r[2].data(), nullptr}, many, 1e-3, 0.01, 0.1, 0.01};
+       return table.optimizer_step(&tensor, 1, OptimizerStep{OptimizerRule::adam, 0.9, 0.99, 1e-8, 1, true, false});
      }},
 };
 

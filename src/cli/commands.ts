@@ -17,6 +17,10 @@ import { backend, config, help, json, seed, threads } from './common-flags.js';
 import { chatFlags, evalFlags, generateFlags } from './generation-flags.js';
 import { tokenizerCommands } from './tokenizer-flags.js';
 
+const scheduleNames = 'constant linear cosine cosine-restarts polynomial inverse-sqrt wsd one-cycle'.split(
+  ' ',
+);
+
 export const trainFlags = {
   ...section('Data', {
     data: text({
@@ -99,9 +103,34 @@ export const trainFlags = {
     lr: number({ default: 1e-3, above: 0, sought: ['learning-rate'], help: 'highest learning rate' }),
     'min-lr': number({ min: 0, help: 'learning rate at the end (default: a tenth of --lr)' }),
     warmup: integer({ min: 0, help: 'steps of linear warm-up (default: a twentieth, at most 100)' }),
-    'weight-decay': number({ default: 0.1, min: 0, sought: ['wd'], help: 'weight decay of matrices' }),
-    beta1: number({ default: 0.9, min: 0, below: 1, help: "AdamW's decay of the first moment" }),
-    beta2: number({ default: 0.99, min: 0, below: 1, help: "AdamW's decay of the second moment" }),
+    schedule: text({
+      default: 'cosine',
+      choices: scheduleNames,
+      hint: 'NAME',
+      sought: ['lr-schedule', 'scheduler', 'lr-scheduler'],
+      help: 'how the rate goes on after the warm-up; the names are below',
+    }),
+    cycles: integer({ default: 1, min: 1, help: 'cosine-restarts: number of cosines' }),
+    power: number({ default: 1, above: 0, help: 'polynomial: its power' }),
+    'decay-steps': integer({ min: 1, help: 'wsd: steps of the decay at the end (default: a fifth)' }),
+    ema: number({ min: 0, below: 1, help: "keep and save the weights' moving average, of this decay" }),
+    optimizer: text({
+      default: 'adamw',
+      choices: ['adamw', 'adam', 'sgd', 'adagrad', 'rmsprop', 'adafactor', 'lion', 'muon'],
+      hint: 'NAME',
+      sought: ['optim'],
+      help: 'adamw, adam, sgd, adagrad, rmsprop, adafactor, lion, muon',
+    }),
+    'weight-decay': number({
+      min: 0,
+      sought: ['wd'],
+      help: 'weight decay of matrices (default: 0.1; adam, adagrad, rmsprop: 0)',
+    }),
+    beta1: number({ default: 0.9, min: 0, below: 1, help: 'decay of the first moment (Adam, Lion)' }),
+    beta2: number({ default: 0.99, min: 0, below: 1, help: 'decay of the second moment (Adam, Lion)' }),
+    amsgrad: toggle({ help: 'adam, adamw: divide by the greatest second moment so far' }),
+    momentum: number({ min: 0, below: 1, help: 'momentum of sgd, rmsprop (default: 0), muon (0.95)' }),
+    nesterov: toggle({ help: "sgd: Nesterov's momentum" }),
     clip: number({
       default: 1,
       min: 0,
@@ -179,6 +208,7 @@ export const commands = {
     notes: `Ctrl-C finishes the step, saves and exits with 130 (SIGTERM: 143, a closed terminal: 129). A second Ctrl-C ends
 the process at once, at the latest after the batch that is being computed. Before the training begins the first does.
 --resume needs only --model: the other flags are those of the interrupted run unless they are given.
+--schedule is one of ${scheduleNames.join(', ')}.
 The folder holds a GPT-2 in Hugging Face's layout, with --use-rope, --use-swiglu and --use-rmsnorm together a Llama
 (with --window and --no-bias a Mistral). Other choices under Architecture have no name elsewhere: only tsgpt loads
 such a folder.`,

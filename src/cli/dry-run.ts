@@ -5,8 +5,10 @@ import { checkBatch, checkLength } from '../data/tokens.js';
 import { checkFits } from '../models/config.js';
 import { defaults, headsOf, innerSize } from '../models/gpt-config.js';
 import { GPT, type GPTConfig } from '../models/index.js';
-import { batchesOfEpochs, checkValidation } from '../training/trainer.js';
+import { checkValidation } from '../training/evaluation.js';
+import { batchesOfEpochs } from '../training/run-length.js';
 import { formatBytes, formatCount } from './format.js';
+import { statesOf } from './optimizer.js';
 import type { RunValues } from './run-flags.js';
 
 /** Bytes by what they hold. */
@@ -22,9 +24,14 @@ const floatBytes = 4;
  * that the loss works on at once, over which their gradient is written.
  *
  * @param tokens Tokens in one forward pass: batch times sequence.
- * @param batches Batches whose gradients are summed: from the second on there are two gradients of the output head.
+ * @param options.batches Batches whose gradients are summed: from the second on there are two gradients of the output head.
+ * @param options.states What the optimizer keeps of every weight.
  */
-export function estimateMemory(config: Sizes, tokens: number, batches = 1): MemoryEstimate {
+export function estimateMemory(
+  config: Sizes,
+  tokens: number,
+  { batches = 1, states = 2 }: { readonly batches?: number; readonly states?: number } = {},
+): MemoryEstimate {
   const c = { ...defaults, ...config };
   const { n_embd: C, n_layer, n_head, vocab_size } = c;
   const weights = GPT.countParameters(config) * floatBytes;
@@ -41,7 +48,7 @@ export function estimateMemory(config: Sizes, tokens: number, batches = 1): Memo
   return {
     parameters: weights,
     gradients: weights + (batches > 1 ? vocab_size * C * floatBytes : 0),
-    moments: 2 * weights,
+    moments: states * weights,
     activations: (tokens * (n_layer * block + outside) + logits) * floatBytes,
   };
 }
@@ -74,7 +81,7 @@ export function planRun(
   const pass = batch * seq;
   return {
     parameters,
-    memory: estimateMemory(config, pass, accumulation),
+    memory: estimateMemory(config, pass, { batches: accumulation, states: statesOf(values) }),
     tokensPerStep: pass * accumulation,
     steps: values.steps ?? Math.ceil(batchesOfEpochs(values.epochs, tokens.train, pass) / accumulation),
     trainTokens: tokens.train,

@@ -11,6 +11,7 @@ import { hasTrainingState, readTrainingProgress } from '../training/index.js';
 import { checkUnlocked } from '../training/run-lock.js';
 import { checkValues, resolveFlags, UsageError, type ParsedFlags } from './args.js';
 import { trainFlags, type TrainValues } from './commands.js';
+import { checkOptimizerFlags } from './optimizer.js';
 
 /** The flags of a run, all that it depends on settled. */
 export type RunValues = TrainValues & { readonly seed: number };
@@ -61,6 +62,7 @@ export function runFlags(flags: Flags): RunValues {
   }
   const { lr, 'min-lr': minLr = 0 } = values;
   if (minLr > lr) throw new UsageError(`--min-lr ${minLr} must not be above --lr ${lr}`);
+  checkOptimizerFlags(values, flags.given);
   return { ...values, seed };
 }
 

@@ -14,6 +14,7 @@ import type { trainFlags } from './commands.js';
 import { planRun, showPlan } from './dry-run.js';
 import { generateFlags, samplingOptions } from './generation-flags.js';
 import { formatCount, formatDuration, formatLoss, shellWord } from './format.js';
+import { optimizerOf, scheduleOf, weightDecayOf } from './optimizer.js';
 import { Progress } from './progress.js';
 import { defaultPrompt } from './prompt.js';
 import { checkHoldsRun, runFlags, settingsOf, type RunValues } from './run-flags.js';
@@ -44,6 +45,7 @@ export async function train(flags: ParsedFlags<typeof trainFlags>): Promise<numb
   const model = resume ? GPT.fromPretrained(folder) : new GPT(config);
   const trainer = new Trainer({
     ...trainerOptions(values),
+    optimizer: optimizerOf(values, model),
     ...{ model, tokenizer, train: ids, validation, folder, lock, signal: stop.signal },
   });
   const changes = resume ? trainer.resume() : [];
@@ -110,8 +112,9 @@ function trainerOptions(values: RunValues) {
     lr: values.lr,
     minLr: values['min-lr'],
     warmup: values.warmup,
-    weightDecay: values['weight-decay'],
-    betas: [values.beta1, values.beta2] as const,
+    schedule: scheduleOf(values),
+    ...(values.ema === undefined ? {} : { ema: values.ema }),
+    weightDecay: weightDecayOf(values),
     clip: values.clip,
     seed: values.seed,
     evalInterval: values['eval-interval'],

@@ -3,7 +3,7 @@
  * beside it:
  *
  *     config.json  model.safetensors  tokenizer.json     the model after the last save: what generate loads
- *     training_state.safetensors                         moments of the optimizer; step, random streams, ... as notes
+ *     training_state.safetensors                         states of the optimizer; step, random streams, ... as notes
  *     best/                                              the model with the least validation loss, and which that is
  *     checkpoint-<step>/                                 earlier saves, whole folders like this one (hard links)
  *     training.lock                                      held by the run that is going on (run-lock.ts)
@@ -27,6 +27,7 @@ import { openSafetensors, saveSafetensors } from '../../lib/formats/safetensors.
 import { fileError } from '../../lib/formats/system-error.js';
 import type { Tensor } from '../../lib/tensor.js';
 import type { Tokenizer } from '../tokenizers/tokenizer.js';
+import type { RunIdentity } from './run-identity.js';
 import { lockFile } from './run-lock.js';
 
 /** A model that can write itself into a folder. */
@@ -65,7 +66,7 @@ export interface TrainingProgress {
   /** The stream of dropout. */
   readonly generator: StreamState;
   /** What has to be the same for the run to go on exactly: sizes, data. */
-  readonly run: Readonly<Record<string, number>>;
+  readonly run: RunIdentity;
   /** The caller's notes: a command line's flags, say. */
   readonly settings: Readonly<Record<string, unknown>>;
 }
@@ -86,14 +87,14 @@ export function saveRun(
   folder: string,
   model: Savable,
   tokenizer: Tokenizer | undefined,
-  training?: { readonly progress: TrainingProgress; readonly optimizer: ReadonlyMap<string, Tensor> },
+  training?: { readonly progress: TrainingProgress; readonly tensors: ReadonlyMap<string, Tensor> },
 ): void {
   replaceFiles(folder, (staging) => {
     model.savePretrained(staging);
     tokenizer?.save(join(staging, 'tokenizer.json'));
     if (training === undefined) return;
     const notes = { format: stateFormat, version: stateVersion, progress: JSON.stringify(training.progress) };
-    saveSafetensors(join(staging, trainingStateFile), training.optimizer, notes);
+    saveSafetensors(join(staging, trainingStateFile), training.tensors, notes);
   });
 }
 
@@ -131,7 +132,7 @@ export function readBest(folder: string): Evaluation | null {
 export function checkFree(folder: string): void {
   if (hasTrainingState(folder)) {
     const { step, run } = readTrainingProgress(folder);
-    if (step < run.steps) {
+    if (step < Number(run.steps)) {
       const where = `step ${step} of ${run.steps}`;
       throw new FileError(
         folder,
@@ -190,10 +191,10 @@ export function readTrainingProgress(folder: string): TrainingProgress {
   return readTrainingState(folder).progress;
 }
 
-/** Progress and optimizer state of the run in a folder. */
+/** Progress and tensors (the optimizer's state, see ema.ts also) of the run in a folder. */
 export function readTrainingState(folder: string): {
   progress: TrainingProgress;
-  optimizer: Map<string, Tensor>;
+  tensors: Map<string, Tensor>;
 } {
   finishReplacement(folder);
   const path = join(folder, trainingStateFile);
@@ -209,7 +210,7 @@ export function readTrainingState(folder: string): {
     throw new FileError(path, 'is damaged: its progress is not JSON', { cause });
   }
   if (!isProgress(progress)) throw new FileError(path, 'is damaged: its progress is not that of a training');
-  return { progress, optimizer: new Map(file.names().map((name) => [name, file.tensor(name)])) };
+  return { progress, tensors: new Map(file.names().map((name) => [name, file.tensor(name)])) };
 }
 
 function isProgress(value: unknown): value is TrainingProgress {

@@ -1,6 +1,5 @@
 /** Training: optimizer, clipping, schedules, the loop, and runs on disk. */
 
-export { AdamW, decayGroups, type AdamWOptions, type ParameterGroup } from './adamw.js';
 export {
   hasTrainingState,
   readTrainingProgress,
@@ -10,24 +9,35 @@ export {
   type TrainingProgress,
 } from './checkpoint.js';
 export { clipGradNorm, clipScale, gradNorm } from './clip.js';
+export * from './optimizers/index.js';
 export { nextTokenLoss, type TrainableModel } from './loss.js';
 export { lockRun, type RunLock } from './run-lock.js';
 export {
   constantSchedule,
   constantScheduleWithWarmup,
+  cosineRestartsSchedule,
   cosineSchedule,
   cosineScheduleWithWarmup,
+  inverseSqrtSchedule,
   linearSchedule,
   linearScheduleWithWarmup,
+  namedSchedule,
+  oneCycleSchedule,
+  polynomialSchedule,
+  warmupStableDecaySchedule,
+  type InverseSqrtOptions,
+  type NamedSchedule,
+  type OneCycleOptions,
   type Schedule,
   type ScheduleOptions,
+  type WarmupStableDecayOptions,
 } from './schedules.js';
-export {
-  Trainer,
-  type CheckpointEvent,
-  type EvaluationEvent,
-  type StepEvent,
-  type TrainerEvents,
-  type TrainerOptions,
-  type TrainingResult,
-} from './trainer.js';
+export { Trainer } from './trainer.js';
+export type {
+  CheckpointEvent,
+  EvaluationEvent,
+  StepEvent,
+  TrainerEvents,
+  TrainerOptions,
+  TrainingResult,
+} from './trainer-options.js';

@@ -95,19 +95,21 @@ describe('a kernel on any number of tensors', () => {
   });
 
   it('checks each of the arrays of a tensor', () => {
-    const settings = [0.9, 0.99, 1e-8, 1];
+    const settings = [0, 0.9, 0.99, 1e-8, 1, 1, 0]; // Adam, decoupled
     const tensor = (...offsets: number[]): number[] => [4, 1e-3, 0, 1, 1, ...offsets];
-    const call = (numbers: number[], ...arrays: Float32Array[]) =>
-      native.adamw(Float64Array.from([...settings, ...numbers]), ...arrays);
+    const call = (numbers: number[], ...arrays: (Float32Array | null)[]) =>
+      native.optimizerStep(Float64Array.from([...settings, ...numbers]), ...arrays);
     const [p, g, m, v] = [1, 2, 3, 4].map(() => new Float32Array(4));
-    expect(call([1, ...tensor(0, 0, 0, 0)], p, g, m, v)).toBe(true);
-    expect(() => call([1, ...tensor(0, 0, 0, 1)], p, g, m, v)).toThrow('reaches past its memory');
-    expect(() => call([2, ...tensor(0, 0, 0, 0)], p, g, m, v)).toThrow('missing number');
-    expect(() => call([1, ...tensor(0, 0, 0, 0)], p, g, m)).toThrow('missing array');
+    expect(call([1, ...tensor(0, 0, 0, 0, 0)], p, g, m, v, null)).toBe(true);
+    expect(() => call([1, ...tensor(0, 0, 0, 1, 0)], p, g, m, v, null)).toThrow('reaches past its memory');
+    expect(() => call([2, ...tensor(0, 0, 0, 0, 0)], p, g, m, v, null)).toThrow('missing number');
+    expect(() => call([1, ...tensor(0, 0, 0, 0, 0)], p, g, m, v)).toThrow('missing array');
+    settings[0] = 5; // no rule
+    expect(call([1, ...tensor(0, 0, 0, 0, 0)], p, g, m, v, null)).toBe(false);
   });
 
   it('refuses numbers of another type', () => {
     expect(() => native.sumSquares(x as never, x)).toThrow('the numbers must be a Float64Array');
-    expect(() => native.adamw(undefined as never)).toThrow('the numbers must be a Float64Array');
+    expect(() => native.optimizerStep(undefined as never)).toThrow('the numbers must be a Float64Array');
   });
 });

@@ -236,8 +236,10 @@ describe.each([1, 7, 33, 20_011])(`kernels without a row, on %i numbers (${nativ
     const [p0, g0, m0, v0] = [p, g, m, v].map((t) => t.toFloat64Array());
     const [lr, beta1, beta2, eps, weightDecay] = [0.1, 0.9, 0.99, 1e-8, 0.01];
     const [biasCorrection1, biasCorrection2] = [1 - beta1 ** 3, 1 - beta2 ** 3];
-    const own = { lr, weightDecay, biasCorrection1, biasCorrection2 };
-    kernels.adamw([{ parameter: p, grad: g, m, v, ...own }], { beta1, beta2, eps, gradScale: 0.5 });
+    const own = { lr, weightDecay, correction1: biasCorrection1, correction2: biasCorrection2 };
+    kernels.optimizerStep([{ parameter: p, grad: g, states: [m, v], ...own }], {
+      ...{ rule: 'adam', beta1, beta2, eps, gradScale: 0.5, decoupled: true },
+    });
     const m1 = m0.map((x, i) => beta1 * x + (1 - beta1) * 0.5 * g0[i]);
     const v1 = v0.map((x, i) => beta2 * x + (1 - beta2) * (0.5 * g0[i]) ** 2);
     const step = (i: number): number => m1[i] / biasCorrection1 / (Math.sqrt(v1[i] / biasCorrection2) + eps);

@@ -26,7 +26,7 @@ describe('the estimates of --dry-run', () => {
     resetPeakMemory();
     step();
     const measured = memory().peakBytes - before;
-    const { activations, gradients, parameters } = estimateMemory(config, B * T, 2);
+    const { activations, gradients, parameters } = estimateMemory(config, B * T, { batches: 2 });
     const ratio = (activations + gradients - parameters) / measured;
     expect(ratio).toBeGreaterThan(0.9);
     expect(ratio).toBeLessThan(1.1);

@@ -4,6 +4,8 @@ import {
   ArgumentError,
   DTypeError,
   getThreads,
+  memory,
+  scope,
   setThreads,
   StateDictError,
   tensor,
@@ -11,7 +13,20 @@ import {
   TrainingError,
   zeros,
 } from '../../../lib/index.js';
-import { AdamW, clipGradNorm, decayGroups, gradNorm } from '../../../src/training/index.js';
+import {
+  Adafactor,
+  Adagrad,
+  Adam,
+  AdamW,
+  clipGradNorm,
+  decayGroups,
+  gradNorm,
+  Lion,
+  Muon,
+  RMSprop,
+  SGD,
+  type Optimizer,
+} from '../../../src/training/index.js';
 import { bits, fromNumbers, uniform } from '../../support/compare.js';
 import { expectClose, readGolden } from '../../support/golden.js';
 
@@ -161,6 +176,126 @@ describe('AdamW', () => {
       '0.exp_avg must be float32 [2], it is float32 [3]',
     );
     expect(load({ step: steps(0) })).not.toThrow();
+  });
+});
+
+type Make = (params: Tensor[]) => Optimizer;
+/** As in test/golden/record-optimizers.py; Muon's parameters of two dimensions are its matrices. */
+const others: Record<string, Make> = {
+  adam: (p) => new Adam(p, { lr: 0.01 }),
+  adam_l2: (p) => new Adam(p, { lr: 0.01, weightDecay: 0.1 }),
+  adam_amsgrad_maximize: (p) => new Adam(p, { lr: 0.01, amsgrad: true, maximize: true }),
+  adamw_amsgrad: (p) => new AdamW(p, { lr: 0.01, amsgrad: true }),
+  sgd: (p) => new SGD(p, { lr: 0.1 }),
+  sgd_momentum: (p) => new SGD(p, { lr: 0.1, momentum: 0.9 }),
+  sgd_dampening: (p) => new SGD(p, { lr: 0.1, momentum: 0.9, dampening: 0.3, maximize: true }),
+  sgd_nesterov_l2: (p) => new SGD(p, { lr: 0.1, momentum: 0.9, nesterov: true, weightDecay: 0.01 }),
+  adagrad: (p) => new Adagrad(p, { lr: 0.1 }),
+  adagrad_decay: (p) =>
+    new Adagrad(p, { lr: 0.1, lrDecay: 0.1, weightDecay: 0.05, initialAccumulatorValue: 0.2 }),
+  rmsprop: (p) => new RMSprop(p, { lr: 0.01 }),
+  rmsprop_centered: (p) =>
+    new RMSprop(p, { lr: 0.01, alpha: 0.9, weightDecay: 0.05, momentum: 0.8, centered: true }),
+  adafactor: (p) => new Adafactor(p, { lr: 0.05 }),
+  adafactor_decay: (p) =>
+    new Adafactor(p, { lr: 0.05, eps: [1e-6, 1e-2], beta2Decay: -0.6, d: 2, weightDecay: 0.1 }),
+  lion: (p) => new Lion(p, { lr: 0.01, weightDecay: 0.1 }),
+  muon: (p) => new Muon(p, { lr: 0.02, betas: [0.9, 0.95] }),
+  muon_plain: (p) => {
+    const matrices = { nesterov: false, momentum: 0.9, iterations: 3, adjustLr: 'matchRmsAdamW' } as const;
+    return new Muon(p, { lr: 0.02, betas: [0.9, 0.95], ...matrices });
+  },
+};
+
+describe('the other optimizers', () => {
+  const recorded = readGolden<Record<string, number[][][]>>('optimizers.json');
+  const { init, grads } = golden.adamw;
+  /** The matrix, the vector, and the matrix transposed. */
+  const twice = ([matrix, vector]: Recorded[]): Tensor[] => {
+    const m = toTensor(matrix);
+    return [m, toTensor(vector), m.transpose(0, 1).contiguous()];
+  };
+  const start = (): Tensor[] => twice(init).map((p) => Object.assign(p, { requiresGrad: true }));
+  const step = (params: Tensor[], optimizer: Optimizer, i: number): void => {
+    twice(grads[i]).forEach((grad, j) => (params[j].grad = grad));
+    optimizer.step();
+  };
+
+  it('are all recorded', () => expect(Object.keys(others).sort()).toEqual(Object.keys(recorded).sort()));
+
+  it.each(Object.entries(others))("%s makes the reference's updates to 2e-6", (name, make) => {
+    const params = start();
+    const optimizer = make(params);
+    recorded[name].forEach((expected, i) => {
+      step(params, optimizer, i);
+      params.forEach((p, j) => expectClose(p, expected[j], { atol: 2e-6 }, `step ${i}, parameter ${j}`));
+    });
+  });
+
+  it.each(Object.entries(others))('%s goes on from a saved state with the same bits', (_, make) => {
+    const params = start();
+    const optimizer = make(params);
+    for (let i = 0; i < 5; i++) step(params, optimizer, i);
+    const resumed = params.map((p) => Object.assign(p.detach().clone(), { requiresGrad: true }));
+    const second = make(resumed);
+    second.loadStateDict(optimizer.stateDict());
+    for (let i = 5; i < 12; i++) for (const [p, o] of [[params, optimizer], [resumed, second]] as const) step(p, o, i); // prettier-ignore
+    resumed.forEach((p, j) => expect(bits(p).equals(bits(params[j]))).toBe(true));
+  });
+
+  it('leave no memory behind', () => {
+    for (const make of Object.values(others)) {
+      const params = start();
+      const optimizer = make(params);
+      const live = [0, 1, 2, 3].map((i) => {
+        scope(() => step(params, optimizer, i));
+        return memory().liveBytes;
+      });
+      expect(live[3]).toBeLessThanOrEqual(live[1]);
+    }
+  });
+
+  it('Muon leaves the tables that it is told of to AdamW', () => {
+    const [a, b] = [start(), start()];
+    const muon = new Muon(a, { lr: 0.02, weightDecay: 0.1, adamw: a });
+    const adamw = new AdamW(b, { lr: 0.02, weightDecay: 0.1 });
+    for (let i = 0; i < 3; i++) for (const [p, o] of [[a, muon], [b, adamw]] as const) step(p, o, i); // prettier-ignore
+    a.forEach((p, j) => expect(bits(p).equals(bits(b[j]))).toBe(true));
+  });
+
+  it('refuse what they cannot use', () => {
+    const p = start();
+    const make: [() => Optimizer, string][] = [
+      [() => new Adam(p, { betas: [0.9, -1] }), 'Adam: betas must be from 0 to below 1, got -1'],
+      [() => new SGD(p, { nesterov: true }), 'SGD: nesterov needs a momentum and no dampening'],
+      [() => new SGD(p, { momentum: -1 }), 'SGD: momentum must be 0 or more, got -1'],
+      [() => new SGD(p, { momentun: 1 } as never), "did you mean 'momentum'?"],
+      [() => new Adagrad(p, { lrDecay: -1 }), 'Adagrad: lrDecay must be 0 or more, got -1'],
+      [() => new RMSprop(p, { alpha: 1 }), 'RMSprop: alpha must be from 0 to below 1, got 1'],
+      [() => new Adafactor(p, { beta2Decay: 1 }), 'Adafactor: beta2Decay must be 0 or less, got 1'],
+      [() => new Adafactor(p, { eps: [1] as never }), 'Adafactor: eps must be two numbers, got 1'],
+      [() => new Adafactor(p, { eps: [-1, 1] }), 'Adafactor: eps must be 0 or more, got -1'],
+      [() => new Adafactor(p, { d: 0.5 }), 'Adafactor: d must be 1 or more, got 0.5'],
+      [() => new Lion(p, { betas: [1] as never }), 'Lion: betas must be two numbers, got 1'],
+      [() => new Muon(p, { momentum: 1 }), 'Muon: momentum must be from 0 to below 1, got 1'],
+      [() => new Muon(p, { iterations: 0 }), 'Muon: iterations must be a whole number from 1 to 99, got 0'],
+      [() => new Muon(p, { adjustLr: 'none' as never }), "adjustLr must be 'original' or 'matchRmsAdamW'"],
+    ];
+    for (const [call, message] of make) {
+      expect(call).toThrow(ArgumentError);
+      expect(call).toThrow(message);
+    }
+  });
+
+  it("refuse another optimizer's state", () => {
+    const [a, b] = [start(), start()];
+    const adamw = new AdamW(a);
+    step(a, adamw, 0);
+    const lion = new Lion(b);
+    expect(() => lion.loadStateDict(adamw.stateDict())).toThrow(StateDictError);
+    expect(() => lion.loadStateDict(adamw.stateDict())).toThrow(
+      "Lion: keeps no 0.exp_avg_sq; the state is another optimizer's",
+    );
   });
 });
 

@@ -1,0 +1,39 @@
+/** How long a run is, in batches: the optimizer's steps follow from it and from the batches that make one. */
+
+import { ArgumentError } from '../../lib/errors.js';
+import type { TrainerOptions } from './trainer-options.js';
+
+/**
+ * Batches of the whole run.
+ * @param accumulation Batches that make one step.
+ * @throws ArgumentError unless the options say how long the run is, once.
+ */
+export function batchesOfRun(options: TrainerOptions, accumulation: number): number {
+  const { steps, epochs, train, batchSize, sequenceLength } = options;
+  if ((steps === undefined) === (epochs === undefined)) {
+    throw new ArgumentError('Trainer: give either steps or epochs');
+  }
+  if (steps !== undefined) return checkCount('steps', steps, 1) * accumulation;
+  if (!(epochs! > 0 && epochs! < Infinity)) {
+    throw new ArgumentError(`Trainer: epochs must be positive, got ${epochs}`);
+  }
+  return batchesOfEpochs(epochs!, train.length, batchSize * sequenceLength);
+}
+
+/**
+ * Batches of a run whose length is given in passes over the tokens.
+ * @throws ArgumentError when they are more than can be counted.
+ */
+export function batchesOfEpochs(epochs: number, tokens: number, tokensPerBatch: number): number {
+  const batches = Math.ceil((epochs * tokens) / tokensPerBatch);
+  if (Number.isSafeInteger(batches)) return batches;
+  throw new ArgumentError(`Trainer: epochs must not make more than 2^53 batches, got ${epochs}`);
+}
+
+/** The number itself; throws ArgumentError unless it is a whole number of at least `least`. */
+export function checkCount(name: string, value: number, least: number): number {
+  if (!Number.isSafeInteger(value) || value < least) {
+    throw new ArgumentError(`Trainer: ${name} must be an integer of at least ${least}, got ${value}`);
+  }
+  return value;
+}
