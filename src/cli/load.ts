@@ -1,8 +1,6 @@
 /** A model and its tokenizer, as the commands that use a trained model open them. */
 
-import { statSync } from 'node:fs';
-
-import { FileError, openGguf, setThreads } from '../../lib/index.js';
+import { FileError, setThreads } from '../../lib/index.js';
 import { AutoModel, type DecoderModel } from '../models/index.js';
 import { AutoTokenizer, type Tokenizer } from '../tokenizers/index.js';
 
@@ -15,7 +13,7 @@ export interface Opened {
 export function openModel(values: { model: string; tokenizer?: string; threads?: number }): Opened {
   if (values.threads !== undefined) setThreads(values.threads);
   const model = AutoModel.fromPretrained(values.model);
-  const tokenizer = openTokenizer(values);
+  const tokenizer = AutoTokenizer.fromPretrained(values.tokenizer ?? values.model);
   const { vocab_size: rows } = model.config;
   if (tokenizer.vocabSize > rows) {
     throw new FileError(
@@ -30,13 +28,4 @@ export function openModel(values: { model: string; tokenizer?: string; threads?:
     );
   }
   return { model, tokenizer };
-}
-
-/** The one that was asked for, else the one in the model's folder or GGUF file. */
-function openTokenizer({ model, tokenizer }: { model: string; tokenizer?: string }): Tokenizer {
-  if (tokenizer !== undefined || statSync(model).isDirectory()) {
-    return AutoTokenizer.fromPretrained(tokenizer ?? model);
-  }
-  using file = openGguf(model);
-  return AutoTokenizer.fromGguf(file.metadata);
 }

@@ -7,6 +7,7 @@ import { dirname, extname, join } from 'node:path';
 
 import { FileError } from '../../lib/errors.js';
 import { finishReplacement } from '../../lib/formats/atomic-file.js';
+import { openGguf } from '../../lib/formats/gguf.js';
 import { fileError } from '../../lib/formats/system-error.js';
 import { CharTokenizer } from './char.js';
 import { readTokenizerConfig, type TokenizerConfig } from './config.js';
@@ -35,7 +36,7 @@ export const AutoTokenizer = {
    * Loads a tokenizer.
    *
    * @param path A model folder, or a tokenizer's file: `tokenizer.json`, `vocab.json` (with `merges.txt` beside it),
-   * `vocab.txt`, a SentencePiece `.model` or a `.tiktoken` file. `tokenizer_config.json`, `special_tokens_map.json` and
+   * `vocab.txt`, a SentencePiece `.model`, a `.tiktoken` or a `.gguf` file. `tokenizer_config.json`, `special_tokens_map.json` and
    * `chat_template.jinja` beside it are read too.
    * @throws FileError when there is none, it is damaged, or it describes a tokenizer of a kind that is not supported.
    * @example
@@ -58,6 +59,10 @@ export const AutoTokenizer = {
       }
       case '.model':
         return openModelFile(file, config);
+      case '.gguf': {
+        using gguf = openGguf(file);
+        return naming(file, () => AutoTokenizer.fromGguf(gguf.metadata));
+      }
       default: {
         const json = readJson(file);
         return naming(file, () => fromJson(file, json, config));
