@@ -16,6 +16,7 @@ export { openGguf, type DequantizedDType, type GgufFile, type GgufInfo } from '.
 export { writeFileAtomic } from './formats/atomic-file.js';
 export type { NativeInfo } from './native-addon.js';
 export * from './ops/attention.js';
+export * from './ops/checkpoint.js';
 export * from './ops/create.js';
 export * from './ops/elementwise.js';
 export * from './ops/in-place.js';

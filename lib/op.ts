@@ -9,6 +9,7 @@ import { gradientsOf, isGradEnabled, enableGrad, TapeNode, type Gradients } from
 import { isFloating, isHalf, promote, type DType } from './dtype.js';
 import { DTypeError } from './errors.js';
 import * as kernels from './kernels.js';
+import { isSelective, Recipe } from './saved.js';
 import { formatShape, sameShape, type Shape } from './shape.js';
 import { checkTensor, scope, Tensor } from './tensor.js';
 
@@ -32,6 +33,11 @@ interface OpBase<I extends Inputs, O> {
    * wanted). False when the kernels do not serve this case.
    */
   forward(out: Tensor, inputs: I, options: O, tape: TapeNode | null): boolean;
+  /**
+   * Costs little beside the memory of its result, which `selectiveCheckpoint` therefore does not keep. With 'with input'
+   * only where the input is not kept either.
+   */
+  readonly cheap?: true | 'with input';
 }
 
 /** The gradient of each input, given that of the output. Runs without recording; temporaries are freed after it. */
@@ -76,8 +82,26 @@ export function defineOp<I extends Inputs, O = undefined>(
     if (tape !== null) out.node = tape;
     else if (record && definition !== undefined)
       out.node = definitionNode(spec.name, inputs, options, definition);
+    if (isSelective() && isGradEnabled() && isCheap(spec, inputs))
+      out.recipe = recipeOf(spec, inputs, options, out);
     return out;
   };
+}
+
+const isCheap = ({ cheap }: { cheap?: true | 'with input' }, inputs: Inputs): boolean =>
+  cheap === true || (cheap === 'with input' && inputs.some((t) => t !== null && t.recipe !== null));
+
+function recipeOf<I extends Inputs, O>(
+  spec: OpSpec<I, O>,
+  inputs: I,
+  options: O,
+  { shape, strides, dtype }: Tensor,
+): Recipe {
+  return new Recipe(spec.name, inputs, (again) => {
+    const out = Tensor.empty(shape, dtype, spec.name, strides);
+    spec.forward(out, again as unknown as I, options, null);
+    return out;
+  });
 }
 
 /** A node whose rule differentiates the definition: it runs again under the tape, on detached inputs. */
@@ -140,6 +164,7 @@ export function defineView<O = undefined>(spec: ViewSpec<O>): (x: Tensor, option
 const castOp = defineOp<[Tensor], { dtype: DType }>({
   name: 'to',
   shape: ([x], { dtype }) => ({ shape: x.shape, dtype }),
+  cheap: 'with input',
   forward: (out, [x]) => kernels.copy(x, out),
   backward: (grad, node) => [cast(grad, node.inputDType(0))],
 });

@@ -12,6 +12,7 @@ import { mul, silu } from './elementwise.js';
 
 const swigluOp = defineOp<[Tensor, Tensor]>({
   name: 'swiglu',
+  cheap: true,
   shape([gate, up]) {
     checkFloating('swiglu', gate);
     checkFloating('swiglu', up);

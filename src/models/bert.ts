@@ -26,10 +26,10 @@ import {
   type Tensor,
   transpose,
 } from '../../lib/index.js';
-import { Dropout, Embedding, LayerNorm, Linear, Module } from '../nn/index.js';
+import { Dropout, Embedding, LayerNorm, Linear, Module, runLayers } from '../nn/index.js';
 import { type Activation, activationNames, activations } from './activations.js';
 import { checkConfig, checkFits, knownKeys, type ConfigRules } from './config.js';
-import { encoderPadding, type SegmentedEncoderOptions } from './encoder.js';
+import { encoderPadding, once, type SegmentedEncoderOptions } from './encoder.js';
 import { type LoadEncoderOptions, loadEncoder, saveEncoder } from './encoder-files.js';
 import { labelDefaults, labelNames, type LabelConfig, problemTypes } from './labels.js';
 import { type Checkpoint, type ConfigFile } from './checkpoint.js';
@@ -265,8 +265,9 @@ export class BertEncoder extends Module {
   }
 
   forward(x: Tensor, context: Context): Tensor {
-    for (const layer of this.layer) x = layer.forward(x, context);
-    return x;
+    return runLayers(once(this, context), this.layer, x, context, (layer, y, shared) =>
+      layer.forward(y, shared),
+    );
   }
 }
 

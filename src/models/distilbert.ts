@@ -24,12 +24,12 @@ import {
   transpose,
   zeros,
 } from '../../lib/index.js';
-import { Dropout, Embedding, LayerNorm, Linear, Module } from '../nn/index.js';
+import { Dropout, Embedding, LayerNorm, Linear, Module, runLayers } from '../nn/index.js';
 import { type Activation, activationNames, activations } from './activations.js';
 import { type BertOptions } from './bert.js';
 import { answerLogits } from './bert-heads.js';
 import { checkConfig, checkFits, type ConfigRules, knownKeys } from './config.js';
-import { encoderPadding, type EncoderOptions } from './encoder.js';
+import { encoderPadding, once, type EncoderOptions } from './encoder.js';
 import {
   type EncoderPart,
   type LoadedEncoder,
@@ -307,10 +307,11 @@ export class DistilBertModel extends Module {
     const names = ['attentionMask', 'attentions'] as const;
     const padding = encoderPadding('DistilBertModel', ids, options, this.contextLength, names);
     return scope(() => {
-      let x = this.embeddings.forward(ids); // (B, T, C)
+      const x = this.embeddings.forward(ids); // (B, T, C)
       const context = { padding, attentions: options.attentions };
-      for (const layer of this.transformer.layer) x = layer.forward(x, context);
-      return x;
+      return runLayers(once(this, context), this.transformer.layer, x, context, (layer, y, shared) =>
+        layer.forward(y, shared),
+      );
     });
   }
 }

@@ -292,22 +292,20 @@ export class T5 extends Module {
     }
   }
 
-  /** Keys and values of the encoder's output, from the cache where it has them. */
+  /** The encoder's output, or its keys and values from the cache. */
   #source(batch: number, options: T5DecoderOptions): Required<Pick<T5Context, 'source' | 'padding'>> {
     const { cache, encoderOutput, encoderMask } = options;
-    const compute = (layer: number): readonly [Tensor, Tensor] =>
-      (this.decoder.block[layer].layer[1] as CrossAttentionLayer).EncDecAttention.keysAndValues(
-        encoderOutput!,
-      );
     if (cache !== undefined && cache.source !== null) {
-      const { layers, padding } = cache.source;
-      return { source: (layer) => layers[layer], padding };
+      const { layers: source, padding } = cache.source;
+      return { source, padding };
     }
     const padding =
       encoderMask === undefined ? null : paddingOf('T5', encoderMask, [batch, encoderOutput!.shape[1]]);
-    if (cache === undefined) return { source: compute, padding };
-    const { layers } = cache.fill({ layers: this.decoder.block.map((_, i) => compute(i)), padding });
-    return { source: (layer) => layers[layer], padding };
+    if (cache === undefined) return { source: encoderOutput!, padding };
+    const pairs = this.decoder.block.map(({ layer: [, cross] }) =>
+      (cross as CrossAttentionLayer).EncDecAttention.keysAndValues(encoderOutput!),
+    );
+    return { source: cache.fill({ layers: pairs, padding }).layers, padding };
   }
 }
 

@@ -1,6 +1,7 @@
 /** The layers that models are made of. Each holds its parameters under the names that checkpoints use. */
 
 import {
+  add,
   ArgumentError,
   defaultGenerator,
   dropout,
@@ -61,8 +62,32 @@ function randomWeight(
   return parameter(shape, () => randn(shape, { std, generator }));
 }
 
+/** What is added to a layer's result, (..., in) to (..., out); see lora.ts. */
+export interface Adapter {
+  forward(x: Tensor, training: boolean): Tensor;
+}
+
+/** A layer y = f(x) that an adapter may stand beside. It is none of the layer's own parameters. */
+abstract class Adaptable extends Module {
+  #adapter: Adapter | null = null;
+
+  /** @internal */
+  get adapter(): Adapter | null {
+    return this.#adapter;
+  }
+
+  set adapter(adapter: Adapter | null) {
+    this.#adapter = adapter;
+  }
+
+  /** y with what the adapter adds. */
+  protected adapted(y: Tensor, x: Tensor): Tensor {
+    return this.#adapter === null ? y : add(y, this.#adapter.forward(x, this.training));
+  }
+}
+
 /** y = x Wᵀ + b with W [out, in]. */
-export class Linear extends Module {
+export class Linear extends Adaptable {
   readonly weight: Tensor;
   readonly bias: Tensor | null;
 
@@ -74,12 +99,12 @@ export class Linear extends Module {
 
   /** @param x (..., in) @returns (..., out) */
   forward(x: Tensor): Tensor {
-    return linear(x, this.weight, this.bias);
+    return this.adapted(linear(x, this.weight, this.bias), x);
   }
 }
 
 /** y = x W + b with W [in, out]: the layout of GPT-2's checkpoints, which call this layer Conv1D. */
-export class Conv1D extends Module {
+export class Conv1D extends Adaptable {
   readonly weight: Tensor;
   readonly bias: Tensor | null;
 
@@ -91,7 +116,7 @@ export class Conv1D extends Module {
 
   /** @param x (..., in) @returns (..., out) */
   forward(x: Tensor): Tensor {
-    return linear(x, this.weight, this.bias, { transposed: true });
+    return this.adapted(linear(x, this.weight, this.bias, { transposed: true }), x);
   }
 }
 
