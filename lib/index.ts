@@ -2,6 +2,7 @@
 
 import './methods.js';
 
+export { autocast, type HalfType } from './autocast.js';
 export { backward, enableGrad, isGradEnabled, noGrad, type BackwardOptions } from './autograd.js';
 export type { DType, TypedArray } from './dtype.js';
 export * from './errors.js';

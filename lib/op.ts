@@ -5,6 +5,7 @@
  * reference in tests. An operation without rule and definition must say that it is not differentiable.
  */
 
+import { autocastType } from './autocast.js';
 import { gradientsOf, isGradEnabled, enableGrad, TapeNode, type Gradients } from './autograd.js';
 import { isFloating, isHalf, promote, type DType } from './dtype.js';
 import { DTypeError } from './errors.js';
@@ -176,6 +177,25 @@ const castOp = defineOp<[Tensor], { dtype: DType }>({
 export function cast(x: Tensor, dtype: DType): Tensor {
   if (x.dtype === dtype) return x;
   return castOp([isFloating(dtype) || !x.requiresGrad ? x : detach(x)], { dtype });
+}
+
+/** x in the half type of the autocast that it is in, where it is float32. */
+export function toHalf(x: Tensor): Tensor {
+  const type = autocastType();
+  return type !== null && x.dtype === 'float32' ? cast(x, type) : x;
+}
+
+/** x in float32, where it is of a half type in an autocast: for losses and softmax. */
+export function fromHalf(x: Tensor): Tensor {
+  return autocastType() !== null && isHalf(x.dtype) ? cast(x, 'float32') : x;
+}
+
+/** x in float32 where it is of a half type, of the same layout. For kernels that take float32 only: records nothing. */
+export function widen(x: Tensor, strides: Shape = x.strides): Tensor {
+  if (!isHalf(x.dtype)) return x;
+  const out = Tensor.empty(x.shape, 'float32', 'widen', strides);
+  kernels.copy(x, out);
+  return out;
 }
 
 /** The same values outside the graph, sharing memory. */

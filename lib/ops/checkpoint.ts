@@ -5,6 +5,7 @@
  * drawn again from where the streams were, and gradients are added in the same order.
  */
 
+import { autocast, autocastType } from '../autocast.js';
 import {
   backward,
   enableGrad,
@@ -37,6 +38,7 @@ type Body<A extends readonly unknown[]> = (...args: A) => Tensor;
  */
 export function checkpoint<A extends readonly unknown[]>(fn: Body<A>, ...args: A): Tensor {
   if (!isGradEnabled()) return scope(() => fn(...args));
+  const type = autocastType(); // backward runs outside of it
   const inputs = [...tensorsIn(args)];
   const leaves = inputs.map((t) => leafOf(t, t.requiresGrad));
   const [{ result, outside }, draws] = recordDraws(() =>
@@ -51,7 +53,7 @@ export function checkpoint<A extends readonly unknown[]>(fn: Body<A>, ...args: A
   }
   if (result.node === null) return inputs[leaves.indexOf(result)] ?? result;
   const node: TapeNode = new TapeNode('checkpoint', inputs, (grad) =>
-    recompute(node, grad, draws, (again) => fn(...withTensors(args, inputs, again))),
+    recompute(node, grad, draws, (again) => autocast(type, () => fn(...withTensors(args, inputs, again)))),
   );
   node.save(...inputs);
   result.node = node;
