@@ -54,6 +54,21 @@ export type OpSpec<I extends Inputs, O> = OpBase<I, O> &
     | { readonly backward?: undefined; readonly definition?: undefined; readonly nonDifferentiable: true }
   );
 
+/** Gets the name, the inputs and the result of every operation. */
+type Watcher = (name: string, inputs: Inputs, result: Tensor) => void;
+
+let watcher: Watcher | null = null;
+
+/** Runs `body` and shows `watch` what its operations give, in their order; views are left out. */
+export function watchResults(watch: Watcher, body: () => void): void {
+  watcher = watch;
+  try {
+    body();
+  } finally {
+    watcher = null;
+  }
+}
+
 /** Makes the function that runs an operation. */
 export function defineOp<I extends Inputs, O = undefined>(
   spec: OpSpec<I, O>,
@@ -83,6 +98,7 @@ export function defineOp<I extends Inputs, O = undefined>(
     if (tape !== null) out.node = tape;
     else if (record && definition !== undefined)
       out.node = definitionNode(spec.name, inputs, options, definition);
+    watcher?.(spec.name, inputs, out);
     if (isSelective() && isGradEnabled() && isCheap(spec, inputs))
       out.recipe = recipeOf(spec, inputs, options, out);
     return out;

@@ -28,6 +28,7 @@ import { fileError } from '../../lib/formats/system-error.js';
 import type { Tensor } from '../../lib/tensor.js';
 import type { JsonValue, RunIdentity, StreamState } from '../data/batch-source.js';
 import type { Tokenizer } from '../tokenizers/tokenizer.js';
+import type { GradientStepState } from './gradient-step.js';
 import { lockFile } from './run-lock.js';
 
 /** A model that can write itself into a folder. */
@@ -59,6 +60,8 @@ export interface TrainingProgress {
   readonly sampler: JsonValue;
   /** The stream of dropout. */
   readonly generator: StreamState;
+  /** Steps that were skipped, and fp16's loss scale; absent from runs of earlier releases. */
+  readonly steps?: GradientStepState;
   /** What has to be the same for the run to go on exactly: sizes, data. */
   readonly run: RunIdentity;
   /** The caller's notes: a command line's flags, say. */
@@ -220,8 +223,17 @@ function isProgress(value: unknown): value is TrainingProgress {
     value.sampler !== undefined &&
     isObject(value.generator) &&
     [value.generator.seed, value.generator.offset].every(isCount) &&
+    (value.steps === undefined || isStepState(value.steps)) &&
     isObject(value.run) &&
     isObject(value.settings)
+  );
+}
+
+function isStepState(value: unknown): value is GradientStepState {
+  if (!isObject(value) || ![value.skippedInAll, value.skippedInRow].every(isCount)) return false;
+  const { lossScale } = value;
+  return (
+    lossScale === null || (isObject(lossScale) && Number(lossScale.scale) > 0 && isCount(lossScale.good))
   );
 }
 

@@ -9,6 +9,8 @@ export {
 } from './checkpoint.js';
 export { clipGradNorm, clipScale, gradNorm } from './clip.js';
 export * from './optimizers/index.js';
+export { type Precision } from './gradient-step.js';
+export { LossScaler, type LossScaleOptions, type LossScaleState } from './loss-scale.js';
 export { nextTokenLoss, type TrainableModel } from './loss.js';
 export { type BatchLoss, type Objective, type Trainable } from './objective.js';
 export { lockRun, type RunLock } from './run-lock.js';

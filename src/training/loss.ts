@@ -2,12 +2,17 @@
 
 import { crossEntropy, linearCrossEntropy } from '../../lib/ops/loss.js';
 import { scope, type Tensor } from '../../lib/tensor.js';
+import type { Recompute } from '../nn/index.js';
 
 /** What the trainer asks of a model. */
 export interface TrainableModel {
   /** ids (B, T) to logits (B, T, V). */
   forward(ids: Tensor): Tensor;
   parameters(): Tensor[];
+  /** The same with their names, for messages. */
+  namedParameters?(): [string, Tensor][];
+  /** See the trainer's `recompute`. */
+  setRecompute?(choice: Recompute): unknown;
   /** Switches dropout. */
   train(mode?: boolean): unknown;
   /**

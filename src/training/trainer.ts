@@ -8,23 +8,24 @@
 import { EventEmitter } from 'node:events';
 import { setImmediate } from 'node:timers/promises';
 
-import { backward } from '../../lib/autograd.js';
 import { ArgumentError } from '../../lib/errors.js';
 import { defaultGenerator, type Generator } from '../../lib/random.js';
 import { scope, type Tensor } from '../../lib/tensor.js';
 import type { RunIdentity } from '../data/batch-source.js';
 import type { Batch } from '../data/tokens.js';
+import { checkRecompute } from '../nn/index.js';
 import { AdamW, decayGroups, type Optimizer } from './optimizers/index.js';
 import { readTrainingState, type TrainingProgress } from './checkpoint.js';
-import { clipScale, gradNorm } from './clip.js';
 import { restoreWeights, WeightAverage } from './ema.js';
 import { evaluateLoss } from './evaluation.js';
+import { diverged, GradientStep } from './gradient-step.js';
 import { learningRatesOf } from './learning-rate.js';
 import { learningOf, type Learning } from './learning.js';
+import type { Trainable } from './objective.js';
 import { differences } from './run-identity.js';
 import { batchesOfRun, checkCount } from './run-length.js';
 import type { RunLock } from './run-lock.js';
-import { diverged, RunSaver, type RunState, type SaverOptions } from './run-saver.js';
+import { RunSaver, type RunState, type SaverOptions } from './run-saver.js';
 import type { Schedule } from './schedules.js';
 import { SpeedMeter } from './speed.js';
 import type {
@@ -64,7 +65,7 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
   /** Batches of the whole run. */
   readonly #batches: number;
   readonly #identity: RunIdentity;
-  readonly #clip: number;
+  readonly #update: GradientStep<B>;
   readonly #evalInterval: number;
   readonly #saver: RunSaver;
   readonly #state: RunState = {
@@ -92,8 +93,8 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
     this.#accumulation = checkCount('gradAccumSteps', options.gradAccumSteps ?? 1, 1);
     this.#batches = batchesOfRun(options, source.length, this.#accumulation);
     this.steps = Math.ceil(this.#batches / this.#accumulation);
-    this.#clip = options.clip ?? 1;
-    if (!(this.#clip >= 0)) throw new ArgumentError(`Trainer: clip must be 0 or more, got ${this.#clip}`);
+    const { clip = 1, precision = 'float32', recompute = 'off', lossScale, maxSkips = 3 } = options;
+    if (!(clip >= 0)) throw new ArgumentError(`Trainer: clip must be 0 or more, got ${clip}`);
     this.#evalInterval = checkCount('evalInterval', options.evalInterval ?? 250, 0);
     const saveInterval = checkCount('saveInterval', options.saveInterval ?? (this.#evalInterval || 250), 0);
     const keep = checkCount('keep', options.keep ?? (options.saveInterval === undefined ? 0 : 2), 0);
@@ -106,17 +107,29 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
     const { weightDecay = 0.1, betas = [0.9, 0.99] } = options;
     const { lr, schedule, identity: rates } = learningRatesOf(options, this.steps);
     this.#schedule = schedule;
-    this.#params = model.parameters().filter((p) => p.requiresGrad); // frozen weights stay as they are
+    checkRecompute(recompute);
+    if (recompute !== 'off' && model.setRecompute === undefined) {
+      throw new ArgumentError(
+        'Trainer: a model without setRecompute computes nothing again; leave out recompute',
+      );
+    }
+    model.setRecompute?.(recompute);
+    const parameters = trainedParameters(model);
+    this.#params = [...parameters.values()];
     this.#average = options.ema === undefined ? null : new WeightAverage(this.#params, options.ema);
     const groups = decayGroups(this.#params, weightDecay);
     this.#optimizer = options.optimizer?.(groups, lr) ?? new AdamW(groups, { lr, betas, weightDecay });
+    this.#update = new GradientStep({
+      ...{ objective: this.#learning.objective, optimizer: this.#optimizer, parameters },
+      ...{ clip, precision, lossScale, maxSkips },
+    });
     this.#identity = {
       ...source.identity,
       gradAccumSteps: this.#accumulation,
       steps: this.steps,
       ...rates,
       ...this.#optimizer.settings,
-      ...{ weightDecay, clip: this.#clip, ...(options.ema === undefined ? {} : { ema: options.ema }) },
+      ...{ weightDecay, clip, precision, ...(options.ema === undefined ? {} : { ema: options.ema }) },
     };
     const { tokenizer, folder, lock } = options;
     this.#saver = new RunSaver(
@@ -162,6 +175,7 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
     for (const tensor of tensors.values()) tensor.dispose();
     this.#learning.source.setState(progress.sampler);
     this.#generator.setState(progress.generator);
+    if (progress.steps !== undefined) this.#update.setState(progress.steps);
     const { step, tokens, seconds, recentLosses, evaluation, best } = progress;
     const time = seconds * 1000;
     Object.assign(this.#state, {
@@ -229,21 +243,17 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
       );
     }
     const batches = Math.min(this.#accumulation, this.#batches - this.#state.step * this.#accumulation);
-    let sum = 0;
     let read = 0;
     for (let i = 0; i < batches; i++) {
       if (i > 0) await setImmediate();
-      const { loss, tokens } = scope(() => this.#accumulate());
-      sum += loss;
-      read += tokens;
+      read += scope(() => this.#update.add(this.#learning.source.next()));
     }
-    const loss = sum / batches;
-    const norm = scope(() => this.#update(lr, sum, batches));
+    const { loss, norm, skipped } = this.#update.apply(lr);
     this.#state.step++;
-    this.#average?.update(this.#state.step);
+    if (!skipped) this.#average?.update(this.#state.step);
     this.#state.tokens += read;
     this.#state.time += performance.now() - begin;
-    this.#state.recentLosses.push(loss);
+    if (Number.isFinite(loss)) this.#state.recentLosses.push(loss);
     if (this.#state.recentLosses.length > recentSteps) this.#state.recentLosses.shift();
     return {
       step: this.#state.step,
@@ -251,32 +261,10 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
       loss,
       lr,
       gradNorm: norm,
+      ...{ skipped, skippedSteps: this.#update.skippedSteps, lossScale: this.#update.lossScale },
       tokens: this.#state.tokens,
       tokensPerSecond: this.#speed.measure(this.#state.tokens, this.#state.time),
     };
-  }
-
-  /** Adds the gradients of one batch; gives its loss and its tokens. */
-  #accumulate(): { loss: number; tokens: number } {
-    const { source, objective } = this.#learning;
-    const { loss, tokens } = objective.loss(source.next());
-    backward(loss);
-    return { loss: loss.item(), tokens };
-  }
-
-  /** Updates the weights by the mean gradient of `batches` batches; gives its norm. */
-  #update(lr: number, lossSum: number, batches: number): number {
-    const norm = gradNorm(this.#params) / batches;
-    if (!Number.isFinite(norm) || !Number.isFinite(lossSum)) {
-      throw diverged(
-        `at step ${this.#state.step + 1} the loss is ${lossSum / batches} and the norm of the gradients ${norm}`,
-      );
-    }
-    const scale = this.#clip > 0 ? clipScale(norm, this.#clip) : 1;
-    this.#optimizer.lr = lr;
-    this.#optimizer.step({ gradScale: scale / batches });
-    this.#optimizer.zeroGrad();
-    return norm;
   }
 
   #evaluationIsDue(): boolean {
@@ -338,10 +326,17 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
       seconds: time / 1000,
       sampler: this.#learning.source.state(),
       generator: this.#generator.state(),
+      steps: this.#update.state(),
       run: this.#identity,
       settings: this.#options.settings ?? {},
     };
   }
+}
+
+/** What is trained, by name; frozen weights stay as they are. */
+function trainedParameters(model: Trainable): Map<string, Tensor> {
+  const named = model.namedParameters?.() ?? model.parameters().map((p, i) => [`parameter ${i}`, p] as const);
+  return new Map(named.filter(([, p]) => p.requiresGrad));
 }
 
 const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
