@@ -10,7 +10,15 @@ import { readFileSync } from 'node:fs';
 import { didYouMean, oneLine, TsgptError } from '../../lib/errors.js';
 import { fileError } from '../../lib/formats/system-error.js';
 import { parseFlags, UsageError } from './args.js';
-import { commandHelp, commands, infoFlags, overview, trainFlags, type CommandName } from './commands.js';
+import {
+  commandHelp,
+  commands,
+  infoFlags,
+  mergeFlags,
+  overview,
+  trainFlags,
+  type CommandName,
+} from './commands.js';
 import { chatFlags, evalFlags, generateFlags } from './generation-flags.js';
 import {
   tokenizerDecodeFlags,
@@ -66,6 +74,8 @@ async function run(name: CommandName, args: readonly string[]): Promise<number> 
       useBackend(flags.values.backend);
       return (await import('./train.js')).train(flags);
     }
+    case 'merge':
+      return (await import('./merge.js')).merge(parseFlags(mergeFlags, args).values);
     case 'generate': {
       const { values } = parseFlags(generateFlags, args);
       useBackend(values.backend);

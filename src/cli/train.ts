@@ -6,9 +6,10 @@
 import { manualSeed, nativeInfo, setThreads } from '../../lib/index.js';
 import { readTexts, splitTokens } from '../data/index.js';
 import { generate } from '../generation/index.js';
-import { GPT } from '../models/index.js';
+import type { DecoderModel } from '../models/index.js';
 import { AutoTokenizer, CharTokenizer, trainBpe, type Tokenizer } from '../tokenizers/index.js';
-import { lockRun, Trainer, type TrainingResult } from '../training/index.js';
+import { Lora, type Recompute } from '../nn/index.js';
+import { lockRun, type Precision, type StepEvent, Trainer, type TrainingResult } from '../training/index.js';
 import { resolveFlags, type ParsedFlags } from './args.js';
 import type { trainFlags } from './commands.js';
 import { planRun, showPlan } from './dry-run.js';
@@ -19,6 +20,7 @@ import { Progress } from './progress.js';
 import { defaultPrompt } from './prompt.js';
 import { checkHoldsRun, runFlags, settingsOf, type RunValues } from './run-flags.js';
 import { stopOnSignals } from './signals.js';
+import { checkVocabulary, loraOptions, openBase, sizesOf, startModel } from './starting-model.js';
 
 const say = (line: string): unknown => process.stderr.write(`${line}\n`);
 
@@ -33,20 +35,29 @@ export async function train(flags: ParsedFlags<typeof trainFlags>): Promise<numb
   const tokenizer = await chooseTokenizer(values, text);
   const { train: ids, validation } = splitTokens(tokenizer.encode(text), values['val-split']);
   const config = modelConfig(values, tokenizer.vocabSize);
-  const plan = planRun(values, config, { train: ids.length, validation: validation.length });
+  const base = openBase(values);
+  if (base !== null) checkVocabulary(values, base, tokenizer);
+  const sizes = sizesOf(base, config);
   if (dry) {
+    const plan = planRun(
+      values,
+      sizes,
+      { train: ids.length, validation: validation.length },
+      adapterWeights(values, base),
+    );
     showPlan(plan, values.json);
     return 0;
   }
 
+  planRun(values, sizes, { train: ids.length, validation: validation.length }); // the checks
   using lock = resumed ?? lockRun(folder);
   using stop = stopOnSignals('finishing the step and saving; again to stop at once');
   manualSeed(values.seed);
-  const model = resume ? GPT.fromPretrained(folder) : new GPT(config);
+  const { model, trained, adapters } = startModel(values, base, config);
   const trainer = new Trainer({
     ...trainerOptions(values),
     optimizer: optimizerOf(values, model),
-    ...{ model, tokenizer, train: ids, validation, folder, lock, signal: stop.signal },
+    ...{ model: trained, tokenizer, train: ids, validation, folder, lock, signal: stop.signal },
   });
   const changes = resume ? trainer.resume() : [];
 
@@ -57,8 +68,8 @@ export async function train(flags: ParsedFlags<typeof trainFlags>): Promise<numb
       `${formatCount(ids.length)} tokens to train on, ${formatCount(validation.length)} to validate`,
   );
   say(
-    `model: ${values.layers} layers, ${values.heads} heads, ${values.embed} wide, ` +
-      `${formatCount(model.numParameters())} parameters; ${isa}, ${threads} thread${threads === 1 ? '' : 's'}`,
+    `model: ${base === null ? '' : `${values.from!}, `}${sizes.layers} layers, ${sizes.width} wide, ` +
+      `${formatCount(model.numParameters())} parameters${adapters === null ? '' : `, ${formatCount(adapters.numParameters())} of adapters to train`}; ${isa}, ${threads} thread${threads === 1 ? '' : 's'}`,
   );
   if (resume) say(`resuming ${folder} at step ${trainer.step} of ${trainer.steps}`);
   if (changes.length > 0) say(`it will not go on exactly as before: ${changes.join('; ')}`);
@@ -72,7 +83,7 @@ export async function train(flags: ParsedFlags<typeof trainFlags>): Promise<numb
 }
 
 async function chooseTokenizer(values: RunValues, text: string): Promise<Tokenizer> {
-  const path = values.resume ? values.model : values.tokenizer;
+  const path = values.resume ? values.model : (values.tokenizer ?? values.from);
   if (path !== undefined) return AutoTokenizer.fromPretrained(path);
   if (values['tokenizer-type'] === 'char') return CharTokenizer.fromText(text);
   const vocabSize = values['vocab-size'] ?? 1000;
@@ -115,6 +126,10 @@ function trainerOptions(values: RunValues) {
     schedule: scheduleOf(values),
     ...(values.ema === undefined ? {} : { ema: values.ema }),
     weightDecay: weightDecayOf(values),
+    precision: values.precision as Precision,
+    ...(values.precision === 'fp16' ? { lossScale: lossScaleOf(values) } : {}),
+    recompute: values.recompute as Recompute,
+    maxSkips: values['max-skips'],
     clip: values.clip,
     seed: values.seed,
     evalInterval: values['eval-interval'],
@@ -124,9 +139,26 @@ function trainerOptions(values: RunValues) {
   };
 }
 
+const lossScaleOf = ({ 'loss-scale': initial, 'loss-scale-interval': growthInterval }: RunValues) => ({
+  ...(initial === undefined ? {} : { initial }),
+  ...(growthInterval === undefined ? {} : { growthInterval }),
+});
+
+/** How many weights adapters of these flags have; null without. */
+function adapterWeights(values: RunValues, base: DecoderModel | null): number | null {
+  if (base === null || values['lora-rank'] === undefined) return null;
+  const adapters = new Lora(base, loraOptions(values));
+  const count = adapters.numParameters();
+  adapters.detach();
+  return count;
+}
+
 async function showProgress(trainer: Trainer): Promise<TrainingResult> {
   const progress = new Progress(trainer.steps, trainer.step);
-  trainer.on('step', (event) => progress.update(event));
+  trainer.on('step', (event) => {
+    if (event.skipped) progress.note(skippedLine(event));
+    progress.update(event);
+  });
   trainer.on('evaluation', ({ step, loss, perplexity, trainLoss, best }) => {
     progress.note(
       `step ${step}: validation loss ${formatLoss(loss)} (perplexity ${perplexity.toFixed(2)}), ` +
@@ -138,6 +170,13 @@ async function showProgress(trainer: Trainer): Promise<TrainingResult> {
   } finally {
     progress.end();
   }
+}
+
+/** What is said of a step whose numbers were not finite. */
+function skippedLine({ step, loss, skippedSteps, lossScale }: StepEvent): string {
+  const scale = lossScale === null ? '' : `, the loss scale is ${lossScale} now`;
+  const what = Number.isFinite(loss) ? 'its gradients are not finite' : `its loss is ${loss}`;
+  return `step ${step} skipped: ${what}${scale} (${skippedSteps} skipped so far)`;
 }
 
 function stoppedLine({ steps }: TrainingResult, trainer: Trainer, folder: string): string {
@@ -152,7 +191,7 @@ function doneLine({ steps, seconds, tokensPerSecond, best }: TrainingResult, fol
 
 /** Generates with the defaults of `tsgpt generate`, until the signal comes; beside a JSON result on standard error. */
 async function showSamples(
-  model: GPT,
+  model: DecoderModel,
   tokenizer: Tokenizer,
   values: RunValues,
   signal: AbortSignal,

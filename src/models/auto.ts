@@ -6,6 +6,7 @@ import { ownType } from './gpt-config.js';
 import { GPT } from './gpt.js';
 import { modelTypes } from './llama-config.js';
 import { Llama } from './llama.js';
+import { holdsLora, loadLora, loraBase } from './lora-files.js';
 import type { LoadModelOptions } from './pretrained.js';
 
 /** The decoders: models that continue text. */
@@ -27,7 +28,8 @@ export const AutoModel = {
   modelTypes: Object.keys(families) as readonly string[],
 
   /**
-   * The model in a folder of Hugging Face's layout, or in a GGUF file, in evaluation mode.
+   * The model in a folder of Hugging Face's layout, or in a GGUF file, in evaluation mode. A folder of adapters (LoRA) gives
+   * the model that they belong to with them added.
    *
    * @param source The folder or file.
    * @param options.dtype What matrices and tables are kept in; the file's own width by default.
@@ -36,6 +38,11 @@ export const AutoModel = {
    * const model = AutoModel.fromPretrained('SmolLM2-135M', { dtype: 'bfloat16' });
    */
   fromPretrained(source: string, options: LoadModelOptions = {}): DecoderModel {
+    if (holdsLora(source)) {
+      const model = AutoModel.fromPretrained(loraBase(source), options);
+      loadLora(source, model).merge();
+      return model;
+    }
     const checkpoint = openCheckpoint(source);
     return familyOf(checkpoint).fromPretrained(checkpoint, options);
   },

@@ -24,7 +24,7 @@ import {
   type Tensor,
   writeFileAtomic,
 } from '../../lib/index.js';
-import { Lora, type LoraOptions, type Module } from '../nn/index.js';
+import { Lora, type LoraOptions, type Module, type Recompute } from '../nn/index.js';
 import { GPT } from './gpt.js';
 import { Llama } from './llama.js';
 
@@ -94,6 +94,25 @@ export function saveLora(folder: string, model: Module, lora: Lora, options: Sav
     writeFileAtomic(join(staging, configName), `${JSON.stringify(config, null, 2)}\n`);
     tokenizer?.save(join(staging, 'tokenizer.json'));
   });
+}
+
+/**
+ * A model with adapters as the Trainer wants it: what is trained is the adapters, and what is saved is their folder.
+ *
+ * @example
+ * new Trainer({ model: loraTrainable(model, lora, { base: 'gpt2' }), train, batchSize: 4, sequenceLength: 256, steps: 500 });
+ */
+export function loraTrainable(model: GPT | Llama, lora: Lora, options: SaveLoraOptions = {}) {
+  return {
+    forward: (ids: Tensor): Tensor => model.forward(ids),
+    hidden: (ids: Tensor): Tensor => model.hidden(ids),
+    headWeight: model.headWeight,
+    parameters: (): Tensor[] => lora.parameters(),
+    namedParameters: (): [string, Tensor][] => [...lora.stateDict()],
+    train: (mode?: boolean): unknown => model.train(mode),
+    setRecompute: (choice: Recompute): unknown => model.setRecompute(choice),
+    savePretrained: (folder: string): void => saveLora(folder, model, lora, options),
+  };
 }
 
 /** Whether a folder holds adapters. */

@@ -12,6 +12,7 @@ import {
   ones,
   randn,
   rmsNorm,
+  scope,
   Tensor,
   to,
   zeros,
@@ -80,9 +81,10 @@ abstract class Adaptable extends Module {
     this.#adapter = adapter;
   }
 
-  /** y with what the adapter adds. */
-  protected adapted(y: Tensor, x: Tensor): Tensor {
-    return this.#adapter === null ? y : add(y, this.#adapter.forward(x, this.training));
+  /** The layer's result with what the adapter adds. */
+  protected adapted(layer: () => Tensor, x: Tensor): Tensor {
+    const adapter = this.#adapter;
+    return adapter === null ? layer() : scope(() => add(layer(), adapter.forward(x, this.training)));
   }
 }
 
@@ -99,7 +101,7 @@ export class Linear extends Adaptable {
 
   /** @param x (..., in) @returns (..., out) */
   forward(x: Tensor): Tensor {
-    return this.adapted(linear(x, this.weight, this.bias), x);
+    return this.adapted(() => linear(x, this.weight, this.bias), x);
   }
 }
 
@@ -116,7 +118,7 @@ export class Conv1D extends Adaptable {
 
   /** @param x (..., in) @returns (..., out) */
   forward(x: Tensor): Tensor {
-    return this.adapted(linear(x, this.weight, this.bias, { transposed: true }), x);
+    return this.adapted(() => linear(x, this.weight, this.bias, { transposed: true }), x);
   }
 }
 

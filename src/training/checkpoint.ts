@@ -136,15 +136,19 @@ export function checkFree(folder: string): void {
         `holds a run that is not finished (${where}); resume it (--resume), or remove the folder to start again`,
       );
     }
-  } else if (existsSync(join(folder, 'config.json'))) {
+  } else if (holdsModel(folder)) {
     throw new FileError(folder, foreign);
   }
   for (const name of subfolders(folder)) {
     const path = join(folder, name);
-    if (isOfRun(folder, name) || !existsSync(join(path, 'config.json'))) continue;
+    if (isOfRun(folder, name) || !holdsModel(path)) continue;
     throw new FileError(path, foreign);
   }
 }
+
+/** A model, or adapters of one. */
+const holdsModel = (folder: string): boolean =>
+  ['config.json', 'adapter_config.json'].some((name) => existsSync(join(folder, name)));
 
 const foreign = 'holds a model that was not trained there; choose another folder';
 
