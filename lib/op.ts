@@ -195,10 +195,29 @@ export function cast(x: Tensor, dtype: DType): Tensor {
   return castOp([isFloating(dtype) || !x.requiresGrad ? x : detach(x)], { dtype });
 }
 
-/** x in the half type of the autocast that it is in, where it is float32. */
+/** What {@link toHalf} has made of tensors, and the version of their numbers. */
+const halves = new WeakMap<Tensor, { readonly half: Tensor; readonly version: number }>();
+
+/**
+ * x in the half type of the autocast that it is in, where it is float32. Layers that share their input share its half, too,
+ * but send their gradients back one by one, to be summed in float32.
+ */
 export function toHalf(x: Tensor): Tensor {
   const type = autocastType();
-  return type !== null && x.dtype === 'float32' ? cast(x, type) : x;
+  if (type === null || x.dtype !== 'float32') return x;
+  const known = halves.get(x);
+  if (known?.version !== x.storage.version || known.half.disposed || known.half.dtype !== type) {
+    const half = cast(x, type);
+    halves.set(x, { half, version: x.storage.version });
+    return half;
+  }
+  const { half } = known;
+  const shared = half.view(half.shape, half.strides, half.offset, 'to');
+  if (half.recipe !== null) shared.recipe = (half.recipe as Recipe).retain();
+  if (isGradEnabled() && x.requiresGrad) {
+    shared.node = new TapeNode('to', [x], (grad) => [cast(grad, 'float32')]);
+  }
+  return shared;
 }
 
 /** x in float32, where it is of a half type in an autocast: for losses and softmax. */

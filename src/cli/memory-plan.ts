@@ -27,8 +27,9 @@ export interface DecoderSizes {
   /** Width of the feed-forward layers, and whether they have a gate. */
   readonly inner: number;
   readonly gated: boolean;
-  /** Width of queries, keys and values together. */
+  /** Width of queries, keys and values together; of what is kept of them before positions have turned them. */
   readonly qkv: number;
+  readonly unturned: number;
   /** Weights of a block. */
   readonly blockWeights: number;
   /** What a block keeps in float32 in any precision: its input and the sum in its middle, and statistics. */
@@ -53,7 +54,7 @@ export function gptSizes(config: GPTSizes): DecoderSizes {
   const qkv = C + 2 * kvHeads * size;
   const turned = c.use_rope ? C + kvHeads * size : 0;
   return {
-    ...{ weights, vocabulary, width: C, layers, inner, gated: c.use_swiglu, qkv },
+    ...{ weights, vocabulary, width: C, layers, inner, gated: c.use_swiglu, qkv, unturned: turned },
     blockWeights: weights - GPT.countParameters({ ...config, n_layer: layers - 1 }),
     exact: 2 * C + (c.use_rmsnorm ? 2 : 4) + 2 * n_head,
     // Both norms' results, attention's; the feed-forward layer before and after its activation, and its gate.
@@ -77,6 +78,7 @@ export function llamaSizes(c: LlamaConfig): DecoderSizes {
       inner,
       gated: true,
       qkv: (heads + 2 * kvHeads) * size,
+      unturned: 0,
     },
     blockWeights: more - weights,
     exact: 2 * C + 2 + 2 * heads,
@@ -157,7 +159,7 @@ function moments(sizes: DecoderSizes, tokens: number, settings: StepSettings): M
   const later = adapters === undefined ? C * inner : 0; // its weight's gradient
   // In a half type attention widens its inputs, its result and the gradients; the layers after it are done then.
   const attention =
-    sizes.exact * floatBytes - C * floatBytes + (2 * C + sizes.qkv) * 2 + 2 * C + // what it and the first norm keep
+    sizes.exact * floatBytes - C * floatBytes + (2 * C + sizes.qkv + sizes.unturned) * 2 + 2 * C + // what it and the first norm keep
     (2 * C + sizes.qkv) * floatBytes + sizes.qkv * (floatBytes + 2); // prettier-ignore
   for (let i = layers - 1; i >= 0; i--) {
     const segment = Math.floor(i / step);
