@@ -3,7 +3,7 @@
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { bertBase, miniLM, presets, t5Small, type PresetName } from './models/presets.js';
+import { bertBase, miniLM, presets, type PresetName } from './models/presets.js';
 import { root, type PackageName } from './contenders.js';
 import type { CharTask } from './models/char-train.js';
 import type { GemmCase, GemmTask, GemmType } from './ops/gemm.js';

@@ -542,7 +542,7 @@ export interface PackedRows {
 }
 
 /** Strides of (B, H, T, D): batch, head, row; the head size has stride 1. */
-function putHeadStrides(x: Operand, packed: PackedRows | null): void {
+function putHeadStrides(x: Operand, packed: PackedRows | null = null): void {
   put(packed === null ? x.strides[0] : 0);
   put(x.strides[1]);
   put(x.strides[2]);
