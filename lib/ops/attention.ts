@@ -150,7 +150,7 @@ const attentionOp = defineOp<[Tensor, Tensor, Tensor, Tensor | null], Settings>(
   },
   definition([q, k, v, mask], settings) {
     const [B, H, T, S] = scoresShape(q, k, settings);
-    const bias = mask !== null && settings.relative ? byDistance(mask, T, S) : mask;
+    const bias = mask !== null && settings.relative ? expandRelativeBias(mask, T, S) : mask;
     const { dropout, seed, randomOffset, queries, keys } = settings;
     const factors = dropout === 0 ? null : dropoutAt(full([B, H, T, S], 1), dropout, seed, randomOffset);
     if (queries === null && keys === null) return attend(q, k, v, bias, factors, settings);
@@ -180,8 +180,13 @@ function attend(
   return where(blind, 0, matmul(factors === null ? weights : mul(weights, factors), values));
 }
 
-/** The bias (1, H, T, S) of one of distances, (H, T + S - 1). */
-export function byDistance(bias: Tensor, T: number, S: number): Tensor {
+/**
+ * A `relativeBias` of {@link scaledDotProductAttention} as the mask that does the same.
+ *
+ * @param bias (H, T + S - 1)
+ * @returns (1, H, T, S)
+ */
+export function expandRelativeBias(bias: Tensor, T: number, S: number): Tensor {
   const ids = Int32Array.from({ length: T * S }, (_, n) => Math.floor(n / S) - (n % S) + S - 1);
   return reshape(indexSelect(bias, 1, tensor(ids)), [1, bias.shape[0], T, S]);
 }
