@@ -60,8 +60,11 @@ const defaults: Partial<RobertaConfig> = {
   pad_token_id: 1,
 };
 
+/** The values of `model_type` that this architecture has. */
+export const robertaTypes = ['roberta', 'xlm-roberta', 'camembert'];
+
 const family = {
-  modelTypes: ['roberta', 'xlm-roberta', 'camembert'],
+  modelTypes: robertaTypes,
   base: 'roberta',
   heads: ['lm_head', 'classifier', 'qa_outputs'],
 };
