@@ -10,3 +10,4 @@ export {
   type SamplerState,
   type TokenSplit,
 } from './tokens.js';
+export { permutation } from './permutation.js';
