@@ -1,6 +1,21 @@
 /** Data: texts, and the batches of tokens that models learn from. */
 
-export { decodeUtf8, readTexts, streamTexts, textExtensions, type TextPiece, type Texts } from './text.js';
+export {
+  documentExtensions,
+  streamDocuments,
+  type DocumentFormat,
+  type DocumentOptions,
+  type DocumentPiece,
+} from './documents.js';
+export {
+  decodeUtf8,
+  listFiles,
+  readTexts,
+  streamTexts,
+  textExtensions,
+  type TextPiece,
+  type Texts,
+} from './text.js';
 export {
   BatchSampler,
   sequentialBatches,
@@ -11,3 +26,10 @@ export {
   type TokenSplit,
 } from './tokens.js';
 export { permutation } from './permutation.js';
+export { TokenFile, TokenFileWriter, type TokenFileInfo, type TokenFileOptions } from './token-file.js';
+export {
+  tokenizeFiles,
+  type TokenizeOptions,
+  type TokenizeProgress,
+  type TokenizeResult,
+} from './tokenize.js';

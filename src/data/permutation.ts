@@ -25,7 +25,9 @@ export function permutation(size: number, seed: number, stream = 0): (place: num
   }
   for (const number of [seed, stream]) {
     if (!Number.isSafeInteger(number) || number < 0) {
-      throw new ArgumentError(`permutation: seed and stream must be whole numbers of at least 0, got ${number}`);
+      throw new ArgumentError(
+        `permutation: seed and stream must be whole numbers of at least 0, got ${number}`,
+      );
     }
   }
   const key = hash(hash(0x7573676f, seed), stream);

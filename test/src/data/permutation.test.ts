@@ -105,7 +105,14 @@ describe('permutation', () => {
   });
 
   it('refuses what is no size or seed', () => {
-    for (const args of [[0, 1], [1.5, 1], [2 ** 49, 1], [5, -1], [5, 0.5], [5, 1, -1]] as const) {
+    for (const args of [
+      [0, 1],
+      [1.5, 1],
+      [2 ** 49, 1],
+      [5, -1],
+      [5, 0.5],
+      [5, 1, -1],
+    ] as const) {
       expect(() => permutation(args[0], args[1], args[2])).toThrow(ArgumentError);
     }
   });
