@@ -15,6 +15,7 @@ import {
 } from './args.js';
 import { backend, config, help, json, seed, threads } from './common-flags.js';
 import { chatFlags, evalFlags, generateFlags } from './generation-flags.js';
+import { tokenizeCommand } from './tokenize-flags.js';
 import { tokenizerCommands } from './tokenizer-flags.js';
 
 const scheduleNames = 'constant linear cosine cosine-restarts polynomial inverse-sqrt wsd one-cycle'.split(
@@ -262,6 +263,7 @@ models with different tokenizers.`,
       'tsgpt info --model model.gguf --check',
     ],
   },
+  tokenize: tokenizeCommand,
   ...tokenizerCommands,
 } satisfies Record<string, CommandHelp>;
 
