@@ -563,19 +563,25 @@ function putAttention(
   put(o.randomOffset);
 }
 
-/** q (B, H, T, D), k and v (B, Hkv, S, D), bias broadcast to (B, H, T, S) or null, out like q, lse (B, H, T, 2) or null. */
+/**
+ * q (B, H, T, D), k and v (B, Hkv, S, D), bias broadcast to (B, H, T, S) or null, firstKeys (B, T) contiguous or null, out
+ * like q, lse (B, H, T, 2) or null.
+ */
 export function attention(
   q: Operand,
   k: Operand,
   v: Operand,
   bias: Operand | null,
+  firstKeys: Operand | null,
   out: Operand,
   lse: Operand | null,
   options: AttentionOptions,
 ): boolean {
   putAttention(q, k, v, bias, out, options);
-  putOffsets(q, k, v, bias, out, lse);
-  return native.attention(q.memory, k.memory, v.memory, memory(bias), out.memory, memory(lse));
+  putOffsets(q, k, v, bias, firstKeys, out, lse);
+  return native.attention(
+    ...[q.memory, k.memory, v.memory, memory(bias), memory(firstKeys), out.memory, memory(lse)],
+  );
 }
 
 export function attentionGrad(
@@ -583,6 +589,7 @@ export function attentionGrad(
   k: Operand,
   v: Operand,
   bias: Operand | null,
+  firstKeys: Operand | null,
   out: Operand,
   lse: Operand,
   dout: Operand,
@@ -597,12 +604,13 @@ export function attentionGrad(
   putHeadStrides(dq);
   putHeadStrides(dk);
   putHeadStrides(dv);
-  putOffsets(q, k, v, bias, out, lse, dout, dq, dk, dv, dbias);
+  putOffsets(q, k, v, bias, firstKeys, out, lse, dout, dq, dk, dv, dbias);
   return native.attentionGrad(
     q.memory,
     k.memory,
     v.memory,
     memory(bias),
+    memory(firstKeys),
     out.memory,
     lse.memory,
     dout.memory,

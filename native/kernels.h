@@ -138,8 +138,9 @@ struct Attention {
   int64_t window;
   const float* bias;  // added to the scores, or null; strides of 0 broadcast, -inf masks
   int64_t bias_batch, bias_head, bias_row, bias_col;
-  float dropout;          // probability of dropping a weight
-  uint64_t seed, offset;  // the weight at flat index i of (batch, heads, q_len, kv_len) uses random number offset + i
+  const int32_t* first_keys;  // (batch, q_len): the first key that a query sees, never falling along a row; null: all
+  float dropout;              // probability of dropping a weight
+  uint64_t seed, offset;      // the weight at flat index i of (batch, heads, q_len, kv_len) uses random number offset + i
 };
 
 struct AttentionGrad {

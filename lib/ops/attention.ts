@@ -5,16 +5,16 @@
  */
 
 import { isFloating } from '../dtype.js';
-import { ArgumentError, checkOptions, DTypeError, ShapeError } from '../errors.js';
+import { ArgumentError, checkOptions, DTypeError, IndexError, ShapeError } from '../errors.js';
 import * as kernels from '../kernels.js';
 import { cast, checkFloating, defineOp, detach, sumToShape } from '../op.js';
 import { defaultGenerator, type Generator } from '../random.js';
 import { broadcastShapes, broadcastStrides, formatShape, sameShape, sizeOf } from '../shape.js';
 import { checkTensor, scope, Tensor } from '../tensor.js';
-import { full, tensor } from './create.js';
-import { add, div, dropoutAt, eq, exp, mul, sub, where } from './elementwise.js';
+import { arange, full, tensor } from './create.js';
+import { add, contiguous, div, dropoutAt, eq, exp, lt, mul, sub, where } from './elementwise.js';
 import { matmul } from './matmul.js';
-import { repeatInterleave, transpose, tril, triu } from './movement.js';
+import { repeatInterleave, reshape, transpose, tril, triu } from './movement.js';
 import { amax, sum } from './reduce.js';
 
 /** Options of {@link scaledDotProductAttention}. */
@@ -23,6 +23,11 @@ export interface AttentionOptions {
   readonly causal?: boolean;
   /** Broadcastable to (B, H, T, S). bool: true where a key may be seen. Floating: added to the scores. */
   readonly mask?: Tensor | null;
+  /**
+   * (B, T) int32: the first key that each query sees, which never falls from one query to the next. Hides what came before a
+   * document's beginning, in time and memory that grow with the documents only.
+   */
+  readonly firstKeys?: Tensor | null;
   /** Factor of the scores; 1 / sqrt(D) by default. */
   readonly scale?: number;
   /** Probability of dropping an attention weight, 0 by default. */
@@ -33,9 +38,11 @@ export interface AttentionOptions {
   readonly generator?: Generator;
 }
 
-const optionNames = ['causal', 'mask', 'scale', 'dropout', 'window', 'generator'];
+const optionNames = ['causal', 'mask', 'firstKeys', 'scale', 'dropout', 'window', 'generator'];
 
 type Settings = kernels.AttentionOptions;
+/** q, k, v, mask, firstKeys, out, lse */
+type SavedTensors = [Tensor, Tensor, Tensor, Tensor | null, Tensor | null, Tensor, Tensor];
 
 /** A view of `bias` in the shape of the scores. */
 function expandBias(bias: Tensor, q: Tensor, k: Tensor): Tensor {
@@ -59,7 +66,7 @@ const isEmpty = (q: Tensor, k: Tensor): boolean => q.size === 0 || k.size === 0;
  */
 const joinable = ([, h, t, d]: readonly number[]): number[] => [t * h * d, d, h * d, 1];
 
-const attentionOp = defineOp<[Tensor, Tensor, Tensor, Tensor | null], Settings>({
+const attentionOp = defineOp<[Tensor, Tensor, Tensor, Tensor | null, Tensor | null], Settings>({
   name: 'scaledDotProductAttention',
   shape([q, k, v, mask]) {
     checkAttention(q, k, v);
@@ -73,19 +80,19 @@ const attentionOp = defineOp<[Tensor, Tensor, Tensor, Tensor | null], Settings>(
     }
     return { shape: q.shape, dtype: q.dtype, strides: joinable(q.shape) };
   },
-  forward(out, [q, k, v, mask], settings, tape) {
+  forward(out, [q, k, v, mask, firstKeys], settings, tape) {
     if (q.dtype !== 'float32' || k.dtype !== 'float32' || v.dtype !== 'float32') return false;
     const lse = tape === null ? null : Tensor.empty([...q.shape.slice(0, 3), 2], 'float32', 'attention');
     const [uq, uk, uv] = [unitRows(q), unitRows(k), unitRows(v)];
-    tape?.save(uq, uk, uv, mask, out, lse);
+    tape?.save(uq, uk, uv, mask, firstKeys, out, lse);
     if (isEmpty(q, k)) return kernels.fill(out, 0);
-    return kernels.attention(uq, uk, uv, mask && expandBias(mask, q, k), out, lse, settings);
+    return kernels.attention(uq, uk, uv, mask && expandBias(mask, q, k), firstKeys, out, lse, settings);
   },
   // With P the attention weights:  dV = Pᵀ dO,  dP = dO Vᵀ,  dS = P (dP - Σ dP P),  dQ = scale dS K,  dK = scale dSᵀ Q.
   // P is recomputed tile by tile from the saved log-sum-exp (its two parts, see native/kernels.h).
   backward(grad, node, settings) {
     if (node.saved.length === 0) return []; // there was nothing to attend to
-    const [q, k, v, mask, out, lse] = node.saved as [Tensor, Tensor, Tensor, Tensor | null, Tensor, Tensor];
+    const [q, k, v, mask, firstKeys, out, lse] = node.saved as SavedTensors;
     const like = (x: Tensor): Tensor =>
       Tensor.empty(x.shape, 'float32', 'attention gradient', joinable(x.shape));
     const [dq, dk, dv] = [like(q), like(k), like(v)];
@@ -97,13 +104,13 @@ const attentionOp = defineOp<[Tensor, Tensor, Tensor, Tensor | null], Settings>(
     const bias = mask && expandBias(mask, q, k);
     const dbias =
       bias !== null && node.needs(3) ? Tensor.empty(bias.shape, 'float32', 'attention gradient') : null;
-    kernels.attentionGrad(q, k, v, bias, out, lse, unitRows(grad), dq, dk, dv, dbias, settings);
+    kernels.attentionGrad(q, k, v, bias, firstKeys, out, lse, unitRows(grad), dq, dk, dv, dbias, settings);
     return [dq, dk, dv, dbias && sumToShape(dbias, node.inputShape(3))];
   },
-  definition([q, k, v, mask], settings) {
+  definition([q, k, v, mask, firstKeys], settings) {
     const values = shareHeads(v, q); // (B, H, S, D)
-    if (k.shape[2] === 0) return matmul(scoresOf(q, k, mask, settings), values); // zeros
-    const { weights, blind } = weigh(scoresOf(q, k, mask, settings));
+    if (k.shape[2] === 0) return matmul(scoresOf(q, k, mask, firstKeys, settings), values); // zeros
+    const { weights, blind } = weigh(scoresOf(q, k, mask, firstKeys, settings));
     const kept =
       settings.dropout === 0
         ? weights
@@ -123,10 +130,15 @@ function scoresOf(
   q: Tensor,
   k: Tensor,
   mask: Tensor | null,
+  firstKeys: Tensor | null,
   { scale, causal, window }: Pick<Settings, 'scale' | 'causal' | 'window'>,
 ): Tensor {
   let scores = mul(matmul(q, transpose(shareHeads(k, q), 2, 3)), scale);
   if (mask !== null) scores = add(scores, mask);
+  if (firstKeys !== null) {
+    const first = reshape(firstKeys, [q.shape[0], 1, q.shape[2], 1]);
+    scores = add(scores, where(lt(arange(0, k.shape[2]), first), tensor(-Infinity), tensor(0)));
+  }
   return causal ? add(scores, causalMask(q.shape[2], k.shape[2], window)) : scores;
 }
 
@@ -186,8 +198,8 @@ export function scaledDotProductAttention(
       `scaledDotProductAttention: dropout must be at least 0 and below 1, got ${dropout}`,
     );
   }
-  const { bias, ...settings } = settle(q, options);
-  return attentionOp([q, k, v, bias], {
+  const { bias, firstKeys, ...settings } = settle(q, k, options);
+  return attentionOp([q, k, v, bias, firstKeys], {
     ...settings,
     dropout,
     seed: generator.seed,
@@ -199,8 +211,9 @@ export function scaledDotProductAttention(
 /** The checked options of a call, with the mask as what is added to the scores. */
 function settle(
   q: Tensor,
+  k: Tensor,
   options: AttentionOptions,
-): Pick<Settings, 'scale' | 'causal' | 'window'> & { bias: Tensor | null } {
+): Pick<Settings, 'scale' | 'causal' | 'window'> & { bias: Tensor | null; firstKeys: Tensor | null } {
   const { causal = false, mask = null, window = 0, scale = 1 / Math.sqrt(q.shape[3]) } = options;
   if (!Number.isInteger(window) || window < 0 || (window > 0 && !causal)) {
     throw new ArgumentError(
@@ -220,7 +233,29 @@ function settle(
     mask?.dtype === 'bool'
       ? where(mask, tensor(0), tensor(-Infinity))
       : mask && cast(mask, q.dtype === 'float64' ? 'float64' : 'float32');
-  return { scale, causal, window, bias };
+  const { firstKeys = null } = options;
+  if (firstKeys !== null) checkFirstKeys(firstKeys, q, k);
+  return { scale, causal, window, bias, firstKeys: firstKeys && contiguous(firstKeys) };
+}
+
+function checkFirstKeys(firstKeys: Tensor, q: Tensor, k: Tensor): void {
+  const name = 'scaledDotProductAttention';
+  checkTensor(name, firstKeys);
+  const shape = [q.shape[0], q.shape[2]];
+  if (firstKeys.dtype !== 'int32' || !sameShape(firstKeys.shape, shape)) {
+    throw new ShapeError(
+      `${name}: firstKeys must be (B, T) ${formatShape(shape)} of int32, got ${firstKeys.dtype} ${formatShape(firstKeys.shape)}`,
+    );
+  }
+  const keys = firstKeys.data;
+  for (let i = 0; i < keys.length; i++) {
+    const least = i % shape[1] === 0 ? 0 : keys[i - 1];
+    if (keys[i] >= least && keys[i] <= k.shape[2]) continue;
+    throw new IndexError(
+      `${name}: firstKeys must not fall along a row and be at most the ${k.shape[2]} keys, got ${keys[i]} for query ` +
+        `${i % shape[1]} of row ${Math.floor(i / shape[1])}`,
+    );
+  }
 }
 
 /**
@@ -236,12 +271,12 @@ export function attentionWeights(
   k: Tensor,
   options: Omit<AttentionOptions, 'dropout' | 'generator'> = {},
 ): Tensor {
-  checkOptions('attentionWeights', options, ['causal', 'mask', 'scale', 'window']);
+  checkOptions('attentionWeights', options, ['causal', 'mask', 'firstKeys', 'scale', 'window']);
   checkAttention(q, k, k);
   if (k.shape[2] === 0)
     throw new ShapeError(`attentionWeights: there is no key, got k ${formatShape(k.shape)}`);
   return scope(() => {
-    const { bias, ...settings } = settle(q, options);
-    return weigh(scoresOf(q, k, bias, settings)).weights;
+    const { bias, firstKeys, ...settings } = settle(q, k, options);
+    return weigh(scoresOf(q, k, bias, firstKeys, settings)).weights;
   });
 }

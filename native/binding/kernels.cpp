@@ -316,7 +316,7 @@ int64_t head_extent(const HeadStrides& s, int64_t batch, int64_t heads, int64_t 
   return (batch - 1) * s.batch + (heads - 1) * s.head + (rows - 1) * s.row + size;
 }
 
-// The scalars of an attention call, then (in attention_arrays) its arrays q, k, v, bias, out, lse.
+// The scalars of an attention call, then (in attention_arrays) its arrays q, k, v, bias, first_keys, out, lse.
 Attention attention_scalars(Args& args) {
   Attention a{};
   a.batch = args.integer(), a.heads = args.integer(), a.kv_heads = args.integer();
@@ -338,6 +338,7 @@ void attention_arrays(Args& args, Attention& a) {
   a.v = args.floats(head_extent(a.v_stride, a.batch, a.kv_heads, a.kv_len, a.head_dim));
   Space scores{4, {a.batch, a.heads, a.q_len, a.kv_len}, {{a.bias_batch, a.bias_head, a.bias_row, a.bias_col}}};
   a.bias = args.floats_or_null(Args::extent(scores, 0));
+  a.first_keys = args.ints_or_null(a.batch * a.q_len);
   a.out = args.floats(head_extent(a.out_stride, a.batch, a.heads, a.q_len, a.head_dim));
   a.lse = args.floats_or_null(2 * a.batch * a.heads * a.q_len);
 }

@@ -68,6 +68,7 @@ QueryTile query_tile(const Attention& p, int64_t b, int64_t h, int64_t first) {
 Range visible_keys(const Attention& p, const QueryTile& t) {
   int64_t offset = p.kv_len - p.q_len;
   int64_t begin = p.window > 0 ? greater(0, t.first + offset - p.window + 1) : 0;
+  if (p.first_keys) begin = greater(begin, p.first_keys[t.b * p.q_len + t.first]);
   int64_t end = p.causal ? smaller(p.kv_len, t.first + t.count + offset) : p.kv_len;
   return {begin, greater(begin, end)};
 }
@@ -124,6 +125,21 @@ void dropout_factors(const Attention& p, const QueryTile& t, int64_t key, const 
   gemm::pack_panel(w.by_query, tile, 1, t.count, band.keys, w.extra, tile);
 }
 
+// Hides the keys before each query's first one.
+void hide_earlier(const Attention& p, const QueryTile& t, int64_t key, const Band& band, const Workspace& w) {
+  const int32_t* rows = p.first_keys + t.b * p.q_len + t.first;
+  float first[tile];
+  for (int64_t i = 0; i < tile; i++) first[i] = static_cast<float>(rows[smaller(i, t.count - 1)] - key);
+  for_query_vectors(band, [&](int64_t i, Range keys) {
+    float* s = w.weights + i;
+    vf bound = load(first + i), hidden = set(-infinity);
+    int64_t end = smaller(keys.end, static_cast<int64_t>(first[smaller(i + width, tile) - 1]));
+    for (int64_t j = keys.begin; j < end; j++) {
+      store(s + j * tile, select(set(static_cast<float>(j)) < bound, hidden, load(s + j * tile)));
+    }
+  });
+}
+
 // weights[key][query] = the scores of a tile, with bias, -infinity where a mask cuts through a vector. What lies outside
 // keys_of a vector of queries is not written.
 void tile_scores(const Attention& p, const QueryTile& t, int64_t key, const Band& band, const Workspace& w) {
@@ -139,6 +155,7 @@ void tile_scores(const Attention& p, const QueryTile& t, int64_t key, const Band
       store(s + j * tile, select(lane < set(static_cast<float>(j - band.lower - i)), load(s + j * tile), hidden));
     }
   });
+  if (p.first_keys) hide_earlier(p, t, key, band, w);
 }
 
 // Products read whole panels of queries: what a vector of queries does not see must read as zero.
@@ -362,7 +379,7 @@ Attention group_as_queries(Attention p) {
 }
 
 bool attention_forward(const Attention& given) {
-  bool regroup = given.q_len == 1 && given.heads > given.kv_heads && !(given.dropout > 0);
+  bool regroup = given.q_len == 1 && given.heads > given.kv_heads && !(given.dropout > 0) && !given.first_keys;
   const Attention p = regroup ? group_as_queries(given) : given;
   int64_t query_tiles = (p.q_len + tile - 1) / tile, heads = p.batch * p.heads;
 

@@ -507,6 +507,34 @@ const layers: OpCase[] = [
     value: 16,
     gradient: 64,
   },
+  ...[{}, { window: 5 }, { dropout: 0.3 }].map((options, i): OpCase => ({
+    name: `attention, documents side by side ${JSON.stringify(options)}`,
+    inputs: [
+      heads(4, 9, 4, [2, 4, 200, 16]),
+      heads(2, 9, 4, [2, 2, 200, 16]),
+      heads(2, 9, 4, [2, 2, 200, 16]),
+    ],
+    run: (q, k, v) =>
+      ts.scaledDotProductAttention(q, k, v, {
+        ...{ causal: true, firstKeys: documentStarts(q.shape[0], q.shape[2], i) },
+        ...(i === 2 ? { ...options, generator: new ts.Generator(3) } : options),
+      }),
+    value: 16,
+    gradient: 64,
+  })),
+  {
+    name: 'attention, one query that sees the last keys of each row',
+    inputs: [heads(4, 1), heads(2, 7), heads(2, 7)],
+    run: (q, k, v) =>
+      ts.scaledDotProductAttention(q, k, v, {
+        firstKeys: ts.tensor(
+          Int32Array.from({ length: q.shape[0] }, (_, b) => 3 + b),
+          { shape: [q.shape[0], 1] },
+        ),
+      }),
+    value: 16,
+    gradient: 64,
+  },
   {
     name: 'attention, bias',
     inputs: [heads(2, 3), heads(2, 5), heads(2, 5), float([2, 1, 5])],
@@ -573,6 +601,18 @@ const layers: OpCase[] = [
     value: 8,
   },
 ];
+
+/** (B, T) int32: where the document of each position begins; documents are of 1, 2, 3, ... positions, or reach across tiles. */
+function documentStarts(rows: number, length: number, shift: number): Tensor {
+  const starts = new Int32Array(rows * length);
+  for (let row = 0; row < rows; row++) {
+    for (let at = 0, start = 0, size = 1 + row + shift; at < length; at++) {
+      if (at === start + size) [start, size] = [at, size + (at > 60 ? 50 : 1)];
+      starts[row * length + at] = start;
+    }
+  }
+  return ts.tensor(starts, { shape: [rows, length] });
+}
 
 export const opCases: readonly OpCase[] = [
   ...elementwise,
