@@ -8,6 +8,7 @@ import {
   arange,
   ArgumentError,
   DTypeError,
+  IndexError,
   formatShape,
   logicalOr,
   lt,
@@ -40,6 +41,12 @@ export interface DecoderOptions {
    * the causal rule and the model's window, for a prefix that sees itself whole, say; see {@link causalMask}.
    */
   readonly attentionMask?: Tensor;
+  /**
+   * (B, T) int32: the column at which the document of each token begins, for documents that are packed side by side. Tokens
+   * see their own document only, and positions count from its beginning, so each has the outputs it has alone. Not with a
+   * cache or an attentionMask.
+   */
+  readonly documentStarts?: Tensor;
 }
 
 /** See the head of this file. */
@@ -53,6 +60,8 @@ export interface Placement {
   readonly columns: number;
   /** Added to the scores: 0 and -Infinity, (B, 1, 1, S) for padding, or (B, 1, T, S); null where nothing is to hide. */
   readonly mask: Tensor | null;
+  /** The first key that each token sees, (B, T) int32; null where that is the first of all. */
+  readonly firstKeys: Tensor | null;
   /** Whether attention hides later keys, and those before the window, by itself. */
   readonly causal: boolean;
 }
@@ -66,7 +75,7 @@ export interface Placement {
 export function placeTokens(
   model: string,
   ids: Tensor,
-  { cache, attentionMask }: DecoderOptions,
+  { cache, attentionMask, documentStarts }: DecoderOptions,
   limit: number,
 ): Placement {
   const past = cache?.length ?? 0;
@@ -78,8 +87,15 @@ export function placeTokens(
     );
   }
   const [batch, length] = ids.shape;
-  const placed = { start: past, end, columns: end, mask: null, causal: true };
+  const placed = { start: past, end, columns: end, mask: null, firstKeys: null, causal: true };
   const inOrder = (): Tensor => arange(past, end, 1, { dtype: 'int32' });
+  if (documentStarts !== undefined) {
+    if (cache !== undefined || attentionMask !== undefined) {
+      throw new ArgumentError(`${model}: documentStarts do not go together with a cache or an attentionMask`);
+    }
+    const positions = documentPositions(model, documentStarts, [batch, length]);
+    return { ...placed, positions, end: 1 + greatest(positions), firstKeys: documentStarts };
+  }
   if (attentionMask === undefined) return { ...placed, positions: inOrder() };
   checkMask(model, attentionMask, [batch, length, end]);
   if (attentionMask.rank === 4) {
@@ -114,6 +130,32 @@ function checkMask(model: string, mask: Tensor, [B, T, S]: readonly [number, num
   }
 }
 
+/** The positions within documents, (B, T). */
+function documentPositions(model: string, starts: Tensor, shape: readonly number[]): Tensor {
+  checkTensor(model, starts);
+  if (starts.dtype !== 'int32' || !sameShape(starts.shape, shape)) {
+    throw new ShapeError(
+      `${model}: documentStarts must be (B, T) ${formatShape(shape)} of int32, got ${starts.dtype} ${formatShape(starts.shape)}`,
+    );
+  }
+  const columns = starts.data;
+  const positions = new Int32Array(columns.length);
+  for (let i = 0; i < positions.length; i++) {
+    const column = i % shape[1];
+    positions[i] = column - columns[i];
+    if (columns[i] < 0 || columns[i] > column) {
+      throw new IndexError(
+        `${model}: documentStarts must be columns at or before their own, got ${columns[i]} at column ${column} of row ` +
+          `${Math.floor(i / shape[1])}`,
+      );
+    }
+  }
+  return tensor(positions, { shape: [...shape] });
+}
+
+const greatest = (positions: Tensor): number =>
+  (positions.data as Int32Array).reduce((a, b) => Math.max(a, b));
+
 /** For the last `length` columns: how many tokens stand before, 0 for padding. */
 function paddedPositions(tokens: Uint8Array, batch: number, length: number): Int32Array {
   const columns = tokens.length / batch;
@@ -134,15 +176,16 @@ function paddedPositions(tokens: Uint8Array, batch: number, length: number): Int
  * @param window How many keys a query sees; null for all.
  */
 export function visibility(
-  { mask, causal }: Pick<Placement, 'mask' | 'causal'>,
+  { mask, firstKeys, causal }: Pick<Placement, 'mask' | 'firstKeys' | 'causal'>,
   keys: Tensor,
   window: number | null,
-): { causal: boolean; window: number; mask: Tensor | null } {
+): { causal: boolean; window: number; mask: Tensor | null; firstKeys: Tensor | null } {
   const skipped = mask === null ? 0 : mask.shape[3] - keys.shape[2];
   return {
     causal,
     window: causal ? (window ?? 0) : 0,
     mask: mask !== null && skipped > 0 ? slice(mask, 3, skipped) : mask,
+    firstKeys,
   };
 }
 
