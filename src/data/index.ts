@@ -1,5 +1,6 @@
 /** Data: texts, and the batches of tokens that models learn from. */
 
+export { type BatchSource, type JsonValue, type RunIdentity, type StreamState } from './batch-source.js';
 export {
   documentExtensions,
   streamDocuments,
@@ -22,11 +23,17 @@ export {
   splitTokens,
   type Batch,
   type BatchOptions,
-  type SamplerState,
   type TokenSplit,
 } from './tokens.js';
 export { permutation } from './permutation.js';
-export { TokenFile, TokenFileWriter, type TokenFileInfo, type TokenFileOptions } from './token-file.js';
+export {
+  splitTokenFile,
+  TokenFileSource,
+  TokenFileWindows,
+  type TokenFileSourceOptions,
+  type TokenRange,
+} from './token-windows.js';
+export { isTokenFile, TokenFile, TokenFileWriter, type TokenFileInfo, type TokenFileOptions } from './token-file.js';
 export {
   tokenizeFiles,
   type TokenizeOptions,

@@ -5,12 +5,12 @@ export {
   readTrainingProgress,
   type Evaluation,
   type Savable,
-  type StreamState,
   type TrainingProgress,
 } from './checkpoint.js';
 export { clipGradNorm, clipScale, gradNorm } from './clip.js';
 export * from './optimizers/index.js';
 export { nextTokenLoss, type TrainableModel } from './loss.js';
+export { type BatchLoss, type Objective, type Trainable } from './objective.js';
 export { lockRun, type RunLock } from './run-lock.js';
 export {
   constantSchedule,
@@ -36,6 +36,7 @@ export { Trainer } from './trainer.js';
 export type {
   CheckpointEvent,
   EvaluationEvent,
+  SourceTrainerOptions,
   StepEvent,
   TrainerEvents,
   TrainerOptions,
