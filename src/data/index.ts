@@ -33,7 +33,13 @@ export {
   type TokenFileSourceOptions,
   type TokenRange,
 } from './token-windows.js';
-export { isTokenFile, TokenFile, TokenFileWriter, type TokenFileInfo, type TokenFileOptions } from './token-file.js';
+export {
+  isTokenFile,
+  TokenFile,
+  TokenFileWriter,
+  type TokenFileInfo,
+  type TokenFileOptions,
+} from './token-file.js';
 export {
   tokenizeFiles,
   type TokenizeOptions,
