@@ -92,7 +92,8 @@ export async function* streamTexts(
         throw new FileError(file, 'is not UTF-8 text; convert it, with iconv for example', { cause: error });
       }
     };
-    const bytes = path === '-' ? process.stdin : createReadStream(path, { highWaterMark: 1 << 20 });
+    const bytes: AsyncIterable<Buffer> =
+      path === '-' ? process.stdin : createReadStream(path, { highWaterMark: 1 << 20 });
     try {
       for await (const chunk of unpackedStream(bytes, onBytes))
         yield { text: decode(chunk, true), ends: false, file };
@@ -121,7 +122,7 @@ function unpacked(file: string, bytes: Buffer): Buffer {
 
 /** The bytes of a stream, unpacked (in a thread of Node's) where they begin as those of a gzip file. */
 async function* unpackedStream(
-  stream: AsyncIterable<Buffer | string>,
+  stream: AsyncIterable<Buffer>,
   onBytes: (bytes: number) => void = () => undefined,
 ): AsyncGenerator<Buffer> {
   const chunks = stream[Symbol.asyncIterator]();
@@ -129,13 +130,20 @@ async function* unpackedStream(
   async function* all(): AsyncGenerator<Buffer> {
     for (let next = first; next.done !== true; next = await chunks.next()) {
       onBytes(next.value.length);
-      yield next.value as Buffer;
+      yield next.value;
     }
   }
-  if (first.done === true || !isGzip(first.value as Buffer)) return yield* all();
-  const unpacker = createGunzip({ chunkSize: 1 << 20 });
-  pipeline(Readable.from(all()), unpacker, () => undefined); // who reads the unpacker gets the error
-  yield* unpacker as AsyncIterable<Buffer>;
+  try {
+    if (first.done === true || !isGzip(first.value)) {
+      yield* all();
+    } else {
+      const unpacker = createGunzip({ chunkSize: 1 << 20 });
+      pipeline(Readable.from(all()), unpacker, () => undefined); // who reads the unpacker gets the error
+      yield* unpacker as AsyncIterable<Buffer>;
+    }
+  } finally {
+    await chunks.return?.(); // closes the stream when its reader has enough
+  }
 }
 
 /**

@@ -66,8 +66,8 @@ export class TokenFileSource implements BatchSource<Batch> {
   #seed: number;
   /** Windows drawn so far from each range. */
   #drawn: number[];
-  /** The order of each range's pass. */
-  readonly #orders: (((place: number) => number) | undefined)[] = [];
+  /** The pass that each range is in, and its order. */
+  #orders: { readonly pass: number; readonly order: (place: number) => number }[] = [];
 
   /** @throws ArgumentError when a range has no whole window, or the files are of different tokenizers. */
   constructor(ranges: readonly TokenRange[], options: TokenFileSourceOptions) {
@@ -124,7 +124,7 @@ export class TokenFileSource implements BatchSource<Batch> {
     }
     this.#seed = seed;
     this.#drawn = [...drawn];
-    this.#orders.length = 0;
+    this.#orders = [];
   }
 
   /** The next window: of the range that is furthest behind its share. */
@@ -133,10 +133,12 @@ export class TokenFileSource implements BatchSource<Batch> {
     const behind = this.#weights.map((weight, i) => weight * total - this.#drawn[i]);
     const range = behind.indexOf(Math.max(...behind));
     const [count, drawn] = [this.#counts[range], this.#drawn[range]++];
-    const place = drawn % count;
-    if (place === 0) delete this.#orders[range];
-    const order = (this.#orders[range] ??= permutation(count, this.#seed + range, Math.floor(drawn / count)));
-    return { reader: this.#readers[range], window: order(place) * this.#options.sequenceLength };
+    const pass = Math.floor(drawn / count);
+    if (this.#orders[range]?.pass !== pass) {
+      this.#orders[range] = { pass, order: permutation(count, this.#seed + range, pass) };
+    }
+    const window = this.#orders[range].order(drawn % count);
+    return { reader: this.#readers[range], window: window * this.#options.sequenceLength };
   }
 }
 
