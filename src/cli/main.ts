@@ -12,6 +12,7 @@ import { fileError } from '../../lib/formats/system-error.js';
 import { parseFlags, UsageError } from './args.js';
 import { commandHelp, commands, infoFlags, overview, trainFlags, type CommandName } from './commands.js';
 import { chatFlags, evalFlags, generateFlags } from './generation-flags.js';
+import { tokenizeFlags } from './tokenize-flags.js';
 import {
   tokenizerDecodeFlags,
   tokenizerEncodeFlags,
@@ -83,6 +84,8 @@ async function run(name: CommandName, args: readonly string[]): Promise<number> 
     }
     case 'info':
       return (await import('./info.js')).info(parseFlags(infoFlags, args).values, version());
+    case 'tokenize':
+      return (await import('./tokenize.js')).tokenize(parseFlags(tokenizeFlags, args).values);
     case 'tokenizer train':
       return (await import('./tokenizer.js')).tokenizerTrain(parseFlags(tokenizerTrainFlags, args));
     case 'tokenizer encode':

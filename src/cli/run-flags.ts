@@ -12,6 +12,7 @@ import { checkUnlocked } from '../training/run-lock.js';
 import { checkValues, resolveFlags, UsageError, type ParsedFlags } from './args.js';
 import { trainFlags, type TrainValues } from './commands.js';
 import { checkOptimizerFlags } from './optimizer.js';
+import { absoluteData } from './train-data.js';
 
 /** The flags of a run, all that it depends on settled. */
 export type RunValues = TrainValues & { readonly seed: number };
@@ -82,10 +83,11 @@ function newRun({ values }: Flags): TrainValues {
 
 /** Paths made absolute: the run may be resumed from another folder. */
 function withPaths(values: TrainValues): TrainValues {
-  const { data, tokenizer } = values;
+  const { data, tokenizer, 'val-data': valData } = values;
   return {
     ...values,
-    data: data === '-' ? '-' : resolve(data),
+    data: absoluteData(data),
+    'val-data': valData === undefined ? undefined : resolve(valData),
     tokenizer: tokenizer === undefined ? undefined : resolve(tokenizer),
   };
 }

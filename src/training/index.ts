@@ -9,8 +9,8 @@ export {
 } from './checkpoint.js';
 export { clipGradNorm, clipScale, gradNorm } from './clip.js';
 export * from './optimizers/index.js';
-export { nextTokenLoss, type TrainableModel } from './loss.js';
-export { type BatchLoss, type Objective, type Trainable } from './objective.js';
+export { nextTokenLoss, type PackedOptions, type TrainableModel } from './loss.js';
+export { nextToken, type BatchLoss, type Objective, type Trainable } from './objective.js';
 export { lockRun, type RunLock } from './run-lock.js';
 export {
   constantSchedule,
@@ -37,7 +37,7 @@ export {
   maskedTokensAndPairs,
   textClasses,
   textToText,
-  type TextClassifier,
+  type TrainableClassifier,
 } from './tasks.js';
 export { Trainer } from './trainer.js';
 export type {
