@@ -9,6 +9,14 @@ export {
   type TrainingProgress,
 } from './checkpoint.js';
 export { clipGradNorm, clipScale, gradNorm } from './clip.js';
+export {
+  metricsFile,
+  readMetrics,
+  type EvaluationRecord,
+  type MetricsRecord,
+  type SampleRecord,
+  type StepRecord,
+} from './metrics.js';
 export * from './optimizers/index.js';
 export { nextTokenLoss, type TrainableModel } from './loss.js';
 export { lockRun, type RunLock } from './run-lock.js';
@@ -36,7 +44,9 @@ export { Trainer } from './trainer.js';
 export type {
   CheckpointEvent,
   EvaluationEvent,
+  SampleEvent,
   StepEvent,
+  TextSample,
   TrainerEvents,
   TrainerOptions,
   TrainingResult,

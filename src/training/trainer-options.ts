@@ -85,6 +85,13 @@ export interface TrainerOptions {
    * else none.
    */
   readonly keep?: number;
+  /**
+   * What the model writes: asked every `sampleInterval` steps with dropout off, for one or more texts, which are reported as
+   * `sample` events and kept in metrics.jsonl. The run waits for it. It must not draw from `generator`.
+   */
+  readonly sample?: (step: number) => Promise<readonly TextSample[]>;
+  /** Steps between samples, 0 by default: none. */
+  readonly sampleInterval?: number;
   /** Notes to save with the run. */
   readonly settings?: Readonly<Record<string, unknown>>;
   /** Stops the run: the step is finished and saved. */
@@ -106,6 +113,18 @@ export interface StepEvent {
   readonly tokens: number;
   /** Speed of training over about the last second. */
   readonly tokensPerSecond: number;
+}
+
+/** A text that a model in training wrote. */
+export interface TextSample {
+  readonly prompt: string;
+  /** What the model wrote after the prompt. */
+  readonly text: string;
+}
+
+/** A text that the model wrote after a step. */
+export interface SampleEvent extends TextSample {
+  readonly step: number;
 }
 
 /** After each evaluation. */
@@ -152,6 +171,7 @@ export interface TrainingResult {
 export interface TrainerEvents {
   step: [StepEvent];
   evaluation: [EvaluationEvent];
+  sample: [SampleEvent];
   checkpoint: [CheckpointEvent];
   done: [TrainingResult];
 }
@@ -160,5 +180,5 @@ export interface TrainerEvents {
 export const trainerOptionNames = [
   'model', 'train', 'validation', 'batchSize', 'sequenceLength', 'gradAccumSteps', 'steps', 'epochs', 'lr', 'minLr',
   'warmup', 'schedule', 'ema', 'weightDecay', 'betas', 'optimizer', 'clip', 'seed', 'generator', 'evalInterval', 'evalBatchSize', 'folder',
-  'lock', 'tokenizer', 'saveInterval', 'keep', 'settings', 'signal',
+  'lock', 'tokenizer', 'saveInterval', 'keep', 'sample', 'sampleInterval', 'settings', 'signal',
 ]; // prettier-ignore

@@ -19,6 +19,7 @@ import { clipScale, gradNorm } from './clip.js';
 import { restoreWeights, WeightAverage } from './ema.js';
 import { checkValidation, evaluateLoss } from './evaluation.js';
 import { nextTokenLoss } from './loss.js';
+import { evaluationRecord, MetricsLog, sampleRecord, stepRecord } from './metrics.js';
 import { differences, hashIds, type RunIdentity } from './run-identity.js';
 import { batchesOfRun, checkCount } from './run-length.js';
 import type { RunLock } from './run-lock.js';
@@ -72,6 +73,8 @@ export class Trainer extends EventEmitter<TrainerEvents> {
     best: null,
   };
   #running = false;
+  /** metrics.jsonl of the folder, while the run goes on. */
+  #log: MetricsLog | undefined;
   #speed = new SpeedMeter(0, 0);
 
   /**
@@ -93,6 +96,7 @@ export class Trainer extends EventEmitter<TrainerEvents> {
     this.#evalInterval = checkCount('evalInterval', options.evalInterval ?? 250, 0);
     const saveInterval = checkCount('saveInterval', options.saveInterval ?? (this.#evalInterval || 250), 0);
     const keep = checkCount('keep', options.keep ?? (options.saveInterval === undefined ? 0 : 2), 0);
+    checkCount('sampleInterval', options.sampleInterval ?? 0, 0);
     checkCount('evalBatchSize', options.evalBatchSize ?? batchSize, 1);
     checkValidation(validation?.length ?? 0, this.#evalInterval);
     if (options.folder !== undefined && model.savePretrained === undefined) {
@@ -126,7 +130,10 @@ export class Trainer extends EventEmitter<TrainerEvents> {
     this.#saver = new RunSaver(
       {
         ...{ model: this.#savedModel(), tokenizer, folder, lock, saveInterval, keep },
-        state: () => ({ progress: this.#progress(), tensors: this.#tensors() }),
+        state: () => {
+          this.#log?.sync(); // a save must not outlive its metrics
+          return { progress: this.#progress(), tensors: this.#tensors() };
+        },
         report: (event) => this.emit('checkpoint', event),
       },
       this.#state,
@@ -189,6 +196,8 @@ export class Trainer extends EventEmitter<TrainerEvents> {
     let lock: RunLock | undefined;
     try {
       lock = this.#saver.takeFolder();
+      const { folder } = this.#options;
+      if (folder !== undefined) this.#log = new MetricsLog(folder, this.#state);
       if (this.#average?.isSwapped) this.#average.swap(); // after an earlier call
       this.#model.train(true);
       for (;;) {
@@ -196,10 +205,15 @@ export class Trainer extends EventEmitter<TrainerEvents> {
         const last = this.#state.step >= this.steps || this.#stopped;
         this.#saver.saveIfDue(last, best);
         if (last) break;
-        this.emit('step', await this.#trainStep());
+        const event = await this.#trainStep();
+        this.#log?.add(stepRecord(event));
+        this.emit('step', event);
+        if (this.#sampleIsDue()) await this.#sample();
         await setImmediate(); // signals, timers and other work get their turn
       }
     } finally {
+      this.#log?.[Symbol.dispose]();
+      this.#log = undefined;
       lock?.[Symbol.dispose]();
       this.#running = false;
       this.#model.train(false);
@@ -307,15 +321,33 @@ export class Trainer extends EventEmitter<TrainerEvents> {
     if (best) this.#state.best = this.#state.evaluation;
     const seconds = (performance.now() - begin) / 1000;
     const trainLoss = mean(this.#state.recentLosses);
-    this.emit('evaluation', {
-      step: this.#state.step,
-      loss,
-      perplexity: Math.exp(loss),
-      trainLoss,
-      best,
-      seconds,
-    });
+    const { step } = this.#state;
+    const event = { step, loss, perplexity: Math.exp(loss), trainLoss, best, seconds };
+    this.#log?.add(evaluationRecord(event));
+    this.emit('evaluation', event);
     return best;
+  }
+
+  #sampleIsDue(): boolean {
+    const { sample, sampleInterval = 0 } = this.#options;
+    if (sample === undefined || sampleInterval === 0 || this.#stopped) return false;
+    return this.#state.step % sampleInterval === 0;
+  }
+
+  /** Lets the model write, and reports what. */
+  async #sample(): Promise<void> {
+    const { step } = this.#state;
+    this.#average?.swap();
+    this.#model.train(false);
+    try {
+      for (const { prompt, text } of await this.#options.sample!(step)) {
+        this.#log?.add(sampleRecord({ step, prompt, text }));
+        this.emit('sample', { step, prompt, text });
+      }
+    } finally {
+      this.#model.train(true);
+      this.#average?.swap();
+    }
   }
 
   /** The model as it is saved: with the average of its weights, where there is one. */
