@@ -19,7 +19,7 @@ export type RunValues = TrainValues & { readonly seed: number };
 type Flags = ParsedFlags<typeof trainFlags>;
 
 /** Flags of the invocation; all others belong to the run and are saved with it. */
-const unsaved = ['model', 'resume', 'threads', 'backend', 'config', 'dry-run', 'json', 'help'];
+const unsaved = ['model', 'resume', 'live', 'threads', 'backend', 'config', 'dry-run', 'json', 'help'];
 // prettier-ignore
 const fixed = [
   'tokenizer', 'tokenizer-type', 'vocab-size', 'layers', 'embed', 'heads', 'seq', 'dropout', 'use-rope', 'rope-theta', 'use-swiglu',
@@ -82,9 +82,11 @@ function newRun({ values }: Flags): TrainValues {
 
 /** Paths made absolute: the run may be resumed from another folder. */
 function withPaths(values: TrainValues): TrainValues {
-  const { data, tokenizer } = values;
+  const { data, tokenizer, metrics, tensorboard } = values;
   return {
     ...values,
+    metrics: metrics === undefined ? undefined : resolve(metrics),
+    tensorboard: tensorboard === undefined ? undefined : resolve(tensorboard),
     data: data === '-' ? '-' : resolve(data),
     tokenizer: tokenizer === undefined ? undefined : resolve(tokenizer),
   };

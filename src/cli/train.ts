@@ -8,7 +8,7 @@ import { readTexts, splitTokens } from '../data/index.js';
 import { generate } from '../generation/index.js';
 import { GPT } from '../models/index.js';
 import { AutoTokenizer, CharTokenizer, trainBpe, type Tokenizer } from '../tokenizers/index.js';
-import { lockRun, Trainer, type TrainingResult } from '../training/index.js';
+import { lockRun, Trainer, type TextSample, type TrainingResult } from '../training/index.js';
 import { resolveFlags, type ParsedFlags } from './args.js';
 import type { trainFlags } from './commands.js';
 import { planRun, showPlan } from './dry-run.js';
@@ -19,6 +19,7 @@ import { Progress } from './progress.js';
 import { defaultPrompt } from './prompt.js';
 import { checkHoldsRun, runFlags, settingsOf, type RunValues } from './run-flags.js';
 import { stopOnSignals } from './signals.js';
+import { watchRun } from './watch.js';
 
 const say = (line: string): unknown => process.stderr.write(`${line}\n`);
 
@@ -47,6 +48,7 @@ export async function train(flags: ParsedFlags<typeof trainFlags>): Promise<numb
     ...trainerOptions(values),
     optimizer: optimizerOf(values, model),
     ...{ model, tokenizer, train: ids, validation, folder, lock, signal: stop.signal },
+    sample: () => sampleOf(model, tokenizer, values, stop.signal),
   });
   const changes = resume ? trainer.resume() : [];
 
@@ -63,7 +65,9 @@ export async function train(flags: ParsedFlags<typeof trainFlags>): Promise<numb
   if (resume) say(`resuming ${folder} at step ${trainer.step} of ${trainer.steps}`);
   if (changes.length > 0) say(`it will not go on exactly as before: ${changes.join('; ')}`);
 
-  const result = await showProgress(trainer);
+  const watch = await watchRun(trainer, values);
+  if (watch.url !== undefined) say(`live: ${watch.url}`);
+  const result = await showProgress(trainer).finally(() => watch.close());
   say(result.stopped ? stoppedLine(result, trainer, folder) : doneLine(result, folder));
   stop.notice = 'stopped';
   if (!result.stopped) await showSamples(model, tokenizer, values, stop.signal);
@@ -119,6 +123,7 @@ function trainerOptions(values: RunValues) {
     seed: values.seed,
     evalInterval: values['eval-interval'],
     saveInterval: values['save-interval'],
+    sampleInterval: values['sample-interval'],
     keep: values.keep,
     settings: settingsOf(values),
   };
@@ -150,7 +155,38 @@ function doneLine({ steps, seconds, tokensPerSecond, best }: TrainingResult, fol
   return `${steps} steps, ${formatDuration(seconds)}, ${formatCount(tokensPerSecond)} tok/s; ${loss}saved in ${folder}`;
 }
 
-/** Generates with the defaults of `tsgpt generate`, until the signal comes; beside a JSON result on standard error. */
+/** What the model writes in the middle of its training, always with the same seed; nothing when the signal comes. */
+async function sampleOf(
+  model: GPT,
+  tokenizer: Tokenizer,
+  values: RunValues,
+  signal: AbortSignal,
+): Promise<TextSample[]> {
+  const prompt = defaultPrompt(tokenizer);
+  const text = await sampleText(model, tokenizer, values, 0, signal);
+  return text === null ? [] : [{ prompt, text }];
+}
+
+/** A text by the defaults of `tsgpt generate`; null when the signal comes. */
+async function sampleText(
+  model: GPT,
+  tokenizer: Tokenizer,
+  values: RunValues,
+  index: number,
+  signal: AbortSignal,
+): Promise<string | null> {
+  const defaults = resolveFlags(generateFlags, new Map()).values;
+  const seed = (values.seed % 2 ** 52) + index; // so that the sum is a seed, too
+  const options = { ...samplingOptions({ ...defaults, 'max-tokens': values['gen-len'], seed }), signal };
+  try {
+    return await generate(model, tokenizer, defaultPrompt(tokenizer), options).text();
+  } catch (error) {
+    if (signal.aborted) return null;
+    throw error;
+  }
+}
+
+/** Shows samples until the signal comes; beside a JSON result on standard error. */
 async function showSamples(
   model: GPT,
   tokenizer: Tokenizer,
@@ -158,17 +194,9 @@ async function showSamples(
   signal: AbortSignal,
 ): Promise<void> {
   const output = values.json ? process.stderr : process.stdout;
-  const defaults = resolveFlags(generateFlags, new Map()).values;
   for (let i = 0; i < values['gen-samples']; i++) {
-    const seed = (values.seed % 2 ** 52) + i; // so that the sum is a seed, too
-    const options = { ...samplingOptions({ ...defaults, 'max-tokens': values['gen-len'], seed }), signal };
-    let text: string;
-    try {
-      text = await generate(model, tokenizer, defaultPrompt(tokenizer), options).text();
-    } catch (error) {
-      if (signal.aborted) return;
-      throw error;
-    }
+    const text = await sampleText(model, tokenizer, values, i, signal);
+    if (text === null) return;
     output.write(`--- sample ${i + 1} ---\n${text}\n`);
   }
 }

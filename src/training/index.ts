@@ -9,14 +9,8 @@ export {
   type TrainingProgress,
 } from './checkpoint.js';
 export { clipGradNorm, clipScale, gradNorm } from './clip.js';
-export {
-  metricsFile,
-  readMetrics,
-  type EvaluationRecord,
-  type MetricsRecord,
-  type SampleRecord,
-  type StepRecord,
-} from './metrics.js';
+export { metricsFile, readMetrics, type RunPlace } from './metrics.js';
+export type { EvaluationRecord, MetricsRecord, SampleRecord, StepRecord } from './metrics-records.js';
 export * from './optimizers/index.js';
 export { nextTokenLoss, type TrainableModel } from './loss.js';
 export { lockRun, type RunLock } from './run-lock.js';

@@ -9,52 +9,12 @@ import { join } from 'node:path';
 
 import { FileError } from '../../lib/errors.js';
 import { fileError, systemCode } from '../../lib/formats/system-error.js';
-import type { Evaluation } from './checkpoint.js';
+import type { TrainingProgress } from './checkpoint.js';
+import type { EvaluationRecord, MetricsRecord, SampleRecord, StepRecord } from './metrics-records.js';
 import type { EvaluationEvent, SampleEvent, StepEvent } from './trainer-options.js';
 
 /** Name of the file in a run's folder. */
 export const metricsFile = 'metrics.jsonl';
-
-/** A line about an optimizer step. Numbers that are not finite are null, as JSON has none. */
-export interface StepRecord {
-  readonly type: 'step';
-  readonly step: number;
-  /** Mean loss over the step's tokens. */
-  readonly loss: number | null;
-  readonly lr: number;
-  /** Norm of the gradients before clipping. */
-  readonly gradNorm: number | null;
-  /** Tokens learned from since the start of the run. */
-  readonly tokens: number;
-  readonly tokensPerSecond: number;
-  /** Memory of the process, in bytes. */
-  readonly memory: number;
-  /** Scale of the loss in half precision, where there is one. */
-  readonly lossScale?: number;
-  /** Unix time in seconds. */
-  readonly time: number;
-}
-
-/** A line about an evaluation. */
-export interface EvaluationRecord {
-  readonly type: 'evaluation';
-  readonly step: number;
-  /** Mean loss over the validation part. */
-  readonly loss: number | null;
-  readonly time: number;
-}
-
-/** A line about a text that the model wrote. */
-export interface SampleRecord {
-  readonly type: 'sample';
-  readonly step: number;
-  readonly prompt: string;
-  readonly text: string;
-  readonly time: number;
-}
-
-/** A line of `metrics.jsonl`. */
-export type MetricsRecord = StepRecord | EvaluationRecord | SampleRecord;
 
 const now = (): number => Math.round(Date.now()) / 1000;
 
@@ -93,7 +53,7 @@ export class MetricsLog implements Disposable {
    * @param state Where the run stands: the steps done, and the last evaluation that it knows of.
    * @throws FileError when it cannot be read or written.
    */
-  constructor(folder: string, state: { readonly step: number; readonly evaluation: Evaluation | null }) {
+  constructor(folder: string, state: RunPlace) {
     this.#path = join(folder, metricsFile);
     try {
       this.#file = openSync(this.#path, 'a+');
@@ -139,11 +99,11 @@ export class MetricsLog implements Disposable {
   }
 }
 
+/** Where a run stands. */
+export type RunPlace = Pick<TrainingProgress, 'step' | 'evaluation'>;
+
 /** Whether a run that stands at `state` will not write the line again. A step's evaluation comes after its other lines. */
-function isDone(
-  { type, step }: MetricsRecord,
-  state: { readonly step: number; readonly evaluation: Evaluation | null },
-): boolean {
+function isDone({ type, step }: MetricsRecord, state: RunPlace): boolean {
   return (
     step < state.step || (step === state.step && (type !== 'evaluation' || step === state.evaluation?.step))
   );
@@ -152,9 +112,11 @@ function isDone(
 /**
  * The lines of a `metrics.jsonl`, or of a run's folder, in order. A last line that is not whole (the writer was killed, or
  * is writing) is left out.
+ *
+ * @param until Where the run stands, to leave out what it will do again; all lines without it.
  * @throws FileError when there is no such file, or a line is not a record.
  */
-export function* readMetrics(path: string): Generator<MetricsRecord> {
+export function* readMetrics(path: string, until?: RunPlace): Generator<MetricsRecord> {
   let file: number;
   try {
     [file, path] = openMetrics(path);
@@ -162,7 +124,10 @@ export function* readMetrics(path: string): Generator<MetricsRecord> {
     throw fileError(path, 'cannot be read', error);
   }
   try {
-    for (const { record } of linesOf(path, file)) yield record;
+    for (const { record } of linesOf(path, file)) {
+      if (until !== undefined && !isDone(record, until)) return;
+      yield record;
+    }
   } finally {
     closeSync(file);
   }

@@ -4,6 +4,7 @@ import type { Generator } from '../../lib/random.js';
 import type { Tokenizer } from '../tokenizers/tokenizer.js';
 import type { Evaluation, Savable } from './checkpoint.js';
 import type { TrainableModel } from './loss.js';
+import type { MetricsRecord } from './metrics-records.js';
 import type { Optimizer, ParameterGroup } from './optimizers/index.js';
 import type { RunLock } from './run-lock.js';
 import type { NamedSchedule, Schedule } from './schedules.js';
@@ -172,6 +173,8 @@ export interface TrainerEvents {
   step: [StepEvent];
   evaluation: [EvaluationEvent];
   sample: [SampleEvent];
+  /** Each line of metrics.jsonl, also where there is no folder to write it in. */
+  metrics: [MetricsRecord];
   checkpoint: [CheckpointEvent];
   done: [TrainingResult];
 }

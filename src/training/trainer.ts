@@ -20,6 +20,7 @@ import { restoreWeights, WeightAverage } from './ema.js';
 import { checkValidation, evaluateLoss } from './evaluation.js';
 import { nextTokenLoss } from './loss.js';
 import { evaluationRecord, MetricsLog, sampleRecord, stepRecord } from './metrics.js';
+import type { MetricsRecord } from './metrics-records.js';
 import { differences, hashIds, type RunIdentity } from './run-identity.js';
 import { batchesOfRun, checkCount } from './run-length.js';
 import type { RunLock } from './run-lock.js';
@@ -206,7 +207,7 @@ export class Trainer extends EventEmitter<TrainerEvents> {
         this.#saver.saveIfDue(last, best);
         if (last) break;
         const event = await this.#trainStep();
-        this.#log?.add(stepRecord(event));
+        this.#record(stepRecord(event));
         this.emit('step', event);
         if (this.#sampleIsDue()) await this.#sample();
         await setImmediate(); // signals, timers and other work get their turn
@@ -323,9 +324,14 @@ export class Trainer extends EventEmitter<TrainerEvents> {
     const trainLoss = mean(this.#state.recentLosses);
     const { step } = this.#state;
     const event = { step, loss, perplexity: Math.exp(loss), trainLoss, best, seconds };
-    this.#log?.add(evaluationRecord(event));
+    this.#record(evaluationRecord(event));
     this.emit('evaluation', event);
     return best;
+  }
+
+  #record(record: MetricsRecord): void {
+    this.#log?.add(record);
+    this.emit('metrics', record);
   }
 
   #sampleIsDue(): boolean {
@@ -341,7 +347,7 @@ export class Trainer extends EventEmitter<TrainerEvents> {
     this.#model.train(false);
     try {
       for (const { prompt, text } of await this.#options.sample!(step)) {
-        this.#log?.add(sampleRecord({ step, prompt, text }));
+        this.#record(sampleRecord({ step, prompt, text }));
         this.emit('sample', { step, prompt, text });
       }
     } finally {
