@@ -76,9 +76,7 @@ export function integer<D extends number | undefined = undefined>(
   options: Common<D> & Range & { readonly bare?: number },
 ): Flag<number | D> {
   const flag = numeric('a whole number', Number.isSafeInteger, options);
-  return options.bare === undefined
-    ? flag
-    : { ...flag, bare: options.bare };
+  return options.bare === undefined ? flag : { ...flag, bare: options.bare };
 }
 
 /** A finite number. */

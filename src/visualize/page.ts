@@ -39,6 +39,7 @@ export function renderPage(runs: readonly RunData[], { title, live = false }: Pa
     // uPlot and the page place things by style attributes; no text of a run becomes markup that could have one.
     "style-src 'unsafe-inline'",
     ...(live ? ["connect-src 'self'"] : []),
+    'img-src data:',
     "base-uri 'none'; form-action 'none'",
   ].join('; ');
   return `<!doctype html>

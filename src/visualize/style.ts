@@ -49,6 +49,7 @@ tbody th label { display: flex; align-items: center; gap: 8px; font-weight: 600;
 #charts { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 16px; }
 #charts .wide { grid-column: 1 / -1; }
 .card > header { display: flex; justify-content: space-between; align-items: center; margin-bottom: 6px; }
+.card > header span { flex: 1; padding-left: 14px; color: var(--muted); font-size: 12px; white-space: pre-wrap; }
 .card > header button { padding: 1px 9px; font-size: 12px; color: var(--muted); border-radius: 6px; }
 .card > header button[aria-pressed='true'] { background: var(--accent); border-color: var(--accent); color: var(--card); }
 .plot { position: relative; touch-action: pan-y; }
@@ -62,7 +63,8 @@ tbody th label { display: flex; align-items: center; gap: 8px; font-weight: 600;
 .tooltip i { flex: none; width: 8px; height: 8px; border-radius: 2px; }
 .tooltip span { margin-left: auto; padding-left: 12px; font-variant-numeric: tabular-nums; white-space: nowrap; }
 #samples { margin-top: 16px; }
-#samples header label { display: flex; align-items: center; gap: 10px; color: var(--muted); }
+#samples header span { padding: 0; }
+#samples header label { display: flex; white-space: nowrap; align-items: center; gap: 10px; color: var(--muted); }
 #texts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 380px), 1fr)); gap: 14px; }
 figure { margin: 0; padding-left: 12px; border-left: 3px solid; min-width: 0; }
 figcaption { color: var(--muted); font-size: 12px; overflow-wrap: anywhere; }
@@ -77,11 +79,11 @@ footer { margin-top: 18px; color: var(--muted); font-size: 12px; }
   .card { padding: 12px; }
   .top { margin-bottom: 12px; }
   thead { display: none; }
-  tbody tr { display: grid; grid-template-columns: 1fr 1fr; gap: 2px 16px; padding: 8px 0; }
+  tbody tr { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 6px 16px; padding: 10px 0; }
   tbody tr:first-child { border-top: 0; }
   tbody th { grid-column: 1 / -1; }
-  td { display: flex; justify-content: space-between; padding: 1px 0; }
+  td { padding: 0; text-align: left; }
   th:first-child { padding: 2px 0; }
-  td::before { content: attr(data-heading); color: var(--muted); }
+  td::before { content: attr(data-heading); display: block; color: var(--muted); font-size: 12px; line-height: 1.3; }
 }
 `;

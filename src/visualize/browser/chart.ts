@@ -46,6 +46,16 @@ export class Chart {
     this.#listenToPinches();
   }
 
+  /** Whether there is something to draw. */
+  get isShown(): boolean {
+    return !this.#card.hidden;
+  }
+
+  /** Takes the whole width, or half of it. */
+  widen(wide: boolean): void {
+    this.#card.classList.toggle('wide', wide);
+  }
+
   /** Draws anew, after a change of the view. */
   draw(lines: readonly Line[], x: XAxis, zoom: Zoom): void {
     this.#card.hidden = lines.length === 0;
@@ -96,7 +106,9 @@ export class Chart {
       this.draw(this.#lines, this.#x, this.#zoom);
     });
     show();
-    heading.append(title, log);
+    const key = document.createElement('span');
+    if (this.#kind.curves.length > 1) key.textContent = this.#kind.curves.map(keyOf).join('   ');
+    heading.append(title, key, log);
     return heading;
   }
 
@@ -124,10 +136,10 @@ export class Chart {
     return {
       ...this.#size(),
       legend: { show: false },
-      padding: [8, 8, 0, 0],
+      padding: [8, 22, 0, 0],
       scales: { x: { time: false }, y: this.#log ? { distr: logarithmic } : {} },
       axes: [
-        { ...axis, values: (_, ticks) => ticks.map((v) => formatX(v, this.#x)), space: 70 },
+        { ...axis, values: (_, ticks) => ticks.map((v) => formatX(v, this.#x)), space: 70, size: 30 },
         { ...axis, values: (_, ticks) => ticks.map((v) => (v === null ? '' : format(v))), size: 62 },
       ],
       series: [{}, ...this.#lines.map((line) => this.#series(line))],
@@ -219,6 +231,10 @@ export class Chart {
     this.#body.addEventListener('touchend', () => (start = null));
   }
 }
+
+/** How a curve of a chart is drawn, in words. */
+const keyOf = ({ label, dashed }: ChartKind['curves'][number]): string =>
+  `${dashed === true ? '╌╌' : '──'} ${label}`;
 
 /** The part that is shown when two fingers went from `left` and `right` to `now`: what was under them stays there. */
 function pinched(

@@ -82,7 +82,12 @@ export const chartKinds: readonly ChartKind[] = [
     curves: [{ name: 'gradNorm', label: '', smooth: true }],
   },
   {
-    ...{ id: 'lr', title: 'Learning rate', log: false, format: (v) => (v === 0 ? '0' : v.toExponential(2)) },
+    ...{
+      id: 'lr',
+      title: 'Learning rate',
+      log: false,
+      format: (v) => (v === 0 ? '0' : Number(v.toPrecision(3)).toExponential()),
+    },
     curves: [{ name: 'lr', label: '', smooth: false }],
   },
   {

@@ -31,6 +31,9 @@ function show(fresh: boolean): void {
     if (fresh) chart.draw(lines, view.x, zoom);
     else chart.update(lines, view.x, zoom);
   }
+  // Half a row is not left empty.
+  const narrow = charts.filter(({ kind, chart }) => kind.wide !== true && chart.isShown);
+  narrow.forEach(({ chart }, i) => chart.widen(i === narrow.length - 1 && i % 2 === 0));
   showRuns();
   showSamples();
 }
@@ -126,7 +129,8 @@ function textOf({ step, prompt, text }: RunData['samples'][number], run: number,
   const pre = document.createElement('pre');
   const given = document.createElement('b');
   given.textContent = prompt;
-  pre.append(given, text);
+  if (prompt.trim() === '') pre.append(text.trimStart());
+  else pre.append(given, text);
   figure.append(caption, pre);
   return figure;
 }
