@@ -90,7 +90,7 @@ function textValue(tag: string, text: string): Buffer {
   const metadata = bytesField(1, bytesField(1, Buffer.from('text')));
   const shape = bytesField(2, int(1, 1));
   const tensor = Buffer.concat([int(1, 7), bytesField(2, shape), bytesField(8, Buffer.from(text))]);
-  const value = [bytesField(1, Buffer.from(tag)), bytesField(9, metadata), bytesField(8, tensor)];
+  const value = [bytesField(1, Buffer.from(tag)), bytesField(8, tensor), bytesField(9, metadata)];
   return bytesField(1, Buffer.concat(value));
 }
 
