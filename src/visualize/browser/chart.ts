@@ -16,7 +16,8 @@ const cssValue = (name: string): string =>
 /** A colour with an opacity. */
 const faded = (colour: string, opacity: string): string => `${colour}${opacity}`;
 
-/** uPlot's name for it is an enumeration that exists in its types only. */
+// uPlot's name for it is an enumeration that exists in its types only.
+// eslint-disable-next-line @typescript-eslint/no-unsafe-enum-assignment
 const logarithmic = 3 as uPlotType.Scale.Distr;
 
 export class Chart {

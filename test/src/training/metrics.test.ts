@@ -34,11 +34,7 @@ function newTrainer(folder: string, resume: boolean, options: Partial<TrainerOpt
 
 /** What does not depend on the clock. */
 const timeless = (records: Iterable<MetricsRecord>): object[] =>
-  [...records].map(({ ...record }) => {
-    for (const name of ['time', 'memory', 'tokensPerSecond'])
-      delete (record as Record<string, unknown>)[name];
-    return record;
-  });
+  [...records].map((record) => ({ ...record, time: 0, memory: 0, tokensPerSecond: 0 }));
 
 describe('metrics.jsonl', () => {
   it('has a line for each step, evaluation and sample, in order', async () => {
