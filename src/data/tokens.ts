@@ -6,6 +6,14 @@
 import { ArgumentError } from '../../lib/errors.js';
 import { Tensor } from '../../lib/tensor.js';
 import type { Generator } from '../../lib/random.js';
+import {
+  hashIds,
+  streamState,
+  type BatchSource,
+  type JsonValue,
+  type RunIdentity,
+  type StreamState,
+} from './batch-source.js';
 
 /** What a language model learns from: token ids, and at each position the id that follows. */
 export interface Batch {
@@ -46,16 +54,10 @@ export interface BatchOptions {
   readonly sequenceLength: number;
 }
 
-/** State of a {@link BatchSampler}: what continues its draws exactly. */
-export interface SamplerState {
-  readonly seed: number;
-  readonly offset: number;
-}
-
 /**
  * Draws batches of windows from anywhere in the tokens, each place as likely as any other, as nanoGPT does.
  */
-export class BatchSampler {
+export class BatchSampler implements BatchSource<Batch> {
   readonly #ids: Int32Array;
   readonly #batchSize: number;
   readonly #sequenceLength: number;
@@ -76,18 +78,32 @@ export class BatchSampler {
     this.#generator = generator;
   }
 
+  /** Batches with as many tokens as there are. */
+  get length(): number {
+    return this.#ids.length / (this.#batchSize * this.#sequenceLength);
+  }
+
+  get identity(): RunIdentity {
+    return {
+      batchSize: this.#batchSize,
+      sequenceLength: this.#sequenceLength,
+      trainTokens: this.#ids.length,
+      trainHash: hashIds(this.#ids),
+    };
+  }
+
   /** The next batch, drawn at random. */
   next(): Batch {
     const places = this.#ids.length - this.#sequenceLength;
     return windows(this.#ids, [this.#batchSize, this.#sequenceLength], () => this.#generator.nextInt(places));
   }
 
-  state(): SamplerState {
+  state(): StreamState {
     return this.#generator.state();
   }
 
-  setState(state: SamplerState): void {
-    this.#generator.setState(state);
+  setState(state: JsonValue): void {
+    this.#generator.setState(streamState('BatchSampler', state));
   }
 }
 

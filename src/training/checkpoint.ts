@@ -27,20 +27,14 @@ import {
 import { openSafetensors, saveSafetensors } from '../../lib/formats/safetensors.js';
 import { fileError } from '../../lib/formats/system-error.js';
 import type { Tensor } from '../../lib/tensor.js';
+import type { JsonValue, RunIdentity, StreamState } from '../data/batch-source.js';
 import type { Tokenizer } from '../tokenizers/tokenizer.js';
 import { metricsFile } from './metrics.js';
-import type { RunIdentity } from './run-identity.js';
 import { lockFile } from './run-lock.js';
 
 /** A model that can write itself into a folder. */
 export interface Savable {
   savePretrained(folder: string): void;
-}
-
-/** Where a random stream stands. */
-export interface StreamState {
-  readonly seed: number;
-  readonly offset: number;
 }
 
 /** A validation loss and the step that it was measured after. */
@@ -63,8 +57,8 @@ export interface TrainingProgress {
   readonly evaluation: Evaluation | null;
   /** The evaluation with the least loss. */
   readonly best: Evaluation | null;
-  /** The stream that draws batches. */
-  readonly sampler: StreamState;
+  /** The place in the order of batches. */
+  readonly sampler: JsonValue;
   /** The stream of dropout. */
   readonly generator: StreamState;
   /** What has to be the same for the run to go on exactly: sizes, data. */
@@ -225,7 +219,9 @@ function isProgress(value: unknown): value is TrainingProgress {
     Array.isArray(recentLosses) &&
     recentLosses.every((loss) => typeof loss === 'number') &&
     [evaluation, best].every((e) => e === null || isEvaluation(e)) &&
-    [value.sampler, value.generator].every((s) => isObject(s) && isCount(s.seed) && isCount(s.offset)) &&
+    value.sampler !== undefined &&
+    isObject(value.generator) &&
+    [value.generator.seed, value.generator.offset].every(isCount) &&
     isObject(value.run) &&
     isObject(value.settings)
   );

@@ -5,7 +5,6 @@ export {
   readTrainingProgress,
   type Evaluation,
   type Savable,
-  type StreamState,
   type TrainingProgress,
 } from './checkpoint.js';
 export { clipGradNorm, clipScale, gradNorm } from './clip.js';
@@ -13,6 +12,7 @@ export { metricsFile, readMetrics, type RunPlace } from './metrics.js';
 export type { EvaluationRecord, MetricsRecord, SampleRecord, StepRecord } from './metrics-records.js';
 export * from './optimizers/index.js';
 export { nextTokenLoss, type TrainableModel } from './loss.js';
+export { type BatchLoss, type Objective, type Trainable } from './objective.js';
 export { lockRun, type RunLock } from './run-lock.js';
 export {
   constantSchedule,
@@ -39,6 +39,7 @@ export type {
   CheckpointEvent,
   EvaluationEvent,
   SampleEvent,
+  SourceTrainerOptions,
   StepEvent,
   TextSample,
   TrainerEvents,

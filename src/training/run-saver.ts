@@ -19,7 +19,7 @@ import {
   type Savable,
   type TrainingProgress,
 } from './checkpoint.js';
-import type { TrainableModel } from './loss.js';
+import type { Trainable } from './objective.js';
 import { lockRun, type RunLock } from './run-lock.js';
 import type { CheckpointEvent } from './trainer-options.js';
 
@@ -39,7 +39,7 @@ export interface RunState {
 
 /** Where and how often a {@link RunSaver} saves; see TrainerOptions. */
 export interface SaverOptions {
-  readonly model: Pick<TrainableModel, 'parameters'> & Partial<Savable>;
+  readonly model: Pick<Trainable, 'parameters'> & Partial<Savable>;
   readonly tokenizer: Tokenizer | undefined;
   readonly folder: string | undefined;
   readonly lock: RunLock | undefined;

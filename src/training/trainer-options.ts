@@ -1,16 +1,18 @@
 /** What a training run is given, what it reports while it goes on, and what it comes to; the loop is trainer.ts. */
 
 import type { Generator } from '../../lib/random.js';
+import type { BatchSource } from '../data/batch-source.js';
 import type { Tokenizer } from '../tokenizers/tokenizer.js';
 import type { Evaluation, Savable } from './checkpoint.js';
 import type { TrainableModel } from './loss.js';
 import type { MetricsRecord } from './metrics-records.js';
+import type { Objective, Trainable } from './objective.js';
 import type { Optimizer, ParameterGroup } from './optimizers/index.js';
 import type { RunLock } from './run-lock.js';
 import type { NamedSchedule, Schedule } from './schedules.js';
 
-/** Settings of a Trainer. */
-export interface TrainerOptions {
+/** Settings of a Trainer for language models: it learns to predict the next token of windows of token ids. */
+export interface TrainerOptions extends RunOptions {
   readonly model: TrainableModel & Partial<Savable>;
   /** Ids to train on. */
   readonly train: Int32Array;
@@ -20,13 +22,35 @@ export interface TrainerOptions {
   readonly batchSize: number;
   /** Tokens per window. */
   readonly sequenceLength: number;
+  /** Windows per batch of an evaluation, `batchSize` by default. */
+  readonly evalBatchSize?: number;
+  /** Seed of the batches, 0 by default. */
+  readonly seed?: number;
+}
+
+/** Settings of a Trainer for any model, on batches of any kind. */
+export interface SourceTrainerOptions<B> extends RunOptions {
+  readonly model: Trainable & Partial<Savable>;
+  /** What to learn from. */
+  readonly train: BatchSource<B>;
+  /** What to minimize. */
+  readonly objective: Objective<B>;
+  /**
+   * Batches to evaluate on, an array or anything that gives the same ones each time it is gone through; without any
+   * there are no evaluations.
+   */
+  readonly validation?: Iterable<B>;
+}
+
+/** Settings that do not depend on what is learned. */
+export interface RunOptions {
   /** Batches whose gradients make one step, 1 by default. */
   readonly gradAccumSteps?: number;
   /** Optimizer steps of the whole run; this or `epochs`. */
   readonly steps?: number;
   /**
-   * The length of the run in passes over the training ids, a fraction too: it takes as many batches as these would (its
-   * own are drawn at random). When they do not divide into steps, the last step has fewer.
+   * The length of the run in passes over the training data, a fraction too: it takes as many batches as these would (those
+   * of token ids are drawn at random). When they do not divide into steps, the last step has fewer.
    */
   readonly epochs?: number;
   /** The highest learning rate, 1e-3 by default. */
@@ -56,8 +80,6 @@ export interface TrainerOptions {
   readonly optimizer?: (groups: readonly ParameterGroup[], lr: number) => Optimizer;
   /** Greatest global norm of the gradients, 1 by default; 0 switches clipping off. */
   readonly clip?: number;
-  /** Seed of the batches, 0 by default. */
-  readonly seed?: number;
   /**
    * The stream that the model's dropout draws from, the default one by default; saved and restored with the
    * run.
@@ -65,8 +87,6 @@ export interface TrainerOptions {
   readonly generator?: Generator;
   /** Steps between evaluations, 250 by default; 0 switches them off. There is one at the end as well. */
   readonly evalInterval?: number;
-  /** Windows per batch of an evaluation, `batchSize` by default. */
-  readonly evalBatchSize?: number;
   /**
    * Where to save; without it nothing is saved. The run locks the folder, saves itself before its first step, and refuses
    * a folder with an unfinished run (see `Trainer.resume`) or a model from elsewhere; a finished run is replaced.
@@ -105,7 +125,7 @@ export interface StepEvent {
   readonly step: number;
   /** Steps of the whole run. */
   readonly steps: number;
-  /** Mean loss over the step's tokens. */
+  /** Mean loss of the step's batches. */
   readonly loss: number;
   readonly lr: number;
   /** Global norm of the gradients before clipping. */
@@ -131,7 +151,7 @@ export interface SampleEvent extends TextSample {
 /** After each evaluation. */
 export interface EvaluationEvent {
   readonly step: number;
-  /** Mean loss over all tokens of the validation part. */
+  /** Mean loss over all that counts in the validation part. */
   readonly loss: number;
   readonly perplexity: number;
   /** Mean loss of the last steps (at most 100). */
@@ -179,9 +199,12 @@ export interface TrainerEvents {
   done: [TrainingResult];
 }
 
-/** Names of all options, to tell the unknown ones. */
-export const trainerOptionNames = [
-  'model', 'train', 'validation', 'batchSize', 'sequenceLength', 'gradAccumSteps', 'steps', 'epochs', 'lr', 'minLr',
-  'warmup', 'schedule', 'ema', 'weightDecay', 'betas', 'optimizer', 'clip', 'seed', 'generator', 'evalInterval', 'evalBatchSize', 'folder',
-  'lock', 'tokenizer', 'saveInterval', 'keep', 'sample', 'sampleInterval', 'settings', 'signal',
+const runOptionNames = [
+  'model', 'train', 'validation', 'gradAccumSteps', 'steps', 'epochs', 'lr', 'minLr', 'warmup', 'schedule', 'ema',
+  'weightDecay', 'betas', 'optimizer', 'clip', 'generator', 'evalInterval', 'folder', 'lock', 'tokenizer', 'saveInterval',
+  'keep', 'sample', 'sampleInterval', 'settings', 'signal',
 ]; // prettier-ignore
+
+/** Names of the options of each form, to tell the unknown ones. */
+export const tokenOptionNames = [...runOptionNames, 'batchSize', 'sequenceLength', 'evalBatchSize', 'seed'];
+export const sourceOptionNames = [...runOptionNames, 'objective'];

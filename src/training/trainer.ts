@@ -9,54 +9,58 @@ import { EventEmitter } from 'node:events';
 import { setImmediate } from 'node:timers/promises';
 
 import { backward } from '../../lib/autograd.js';
-import { ArgumentError, checkOptions } from '../../lib/errors.js';
-import { defaultGenerator, Generator } from '../../lib/random.js';
+import { ArgumentError } from '../../lib/errors.js';
+import { defaultGenerator, type Generator } from '../../lib/random.js';
 import { scope, type Tensor } from '../../lib/tensor.js';
-import { BatchSampler } from '../data/tokens.js';
+import type { RunIdentity } from '../data/batch-source.js';
+import type { Batch } from '../data/tokens.js';
 import { AdamW, decayGroups, type Optimizer } from './optimizers/index.js';
 import { readTrainingState, type TrainingProgress } from './checkpoint.js';
 import { clipScale, gradNorm } from './clip.js';
 import { restoreWeights, WeightAverage } from './ema.js';
-import { checkValidation, evaluateLoss } from './evaluation.js';
-import { nextTokenLoss } from './loss.js';
+import { evaluateLoss } from './evaluation.js';
+import { learningRatesOf } from './learning-rate.js';
+import { learningOf, type Learning } from './learning.js';
 import { evaluationRecord, MetricsLog, sampleRecord, stepRecord } from './metrics.js';
 import type { MetricsRecord } from './metrics-records.js';
-import { differences, hashIds, type RunIdentity } from './run-identity.js';
+import { differences } from './run-identity.js';
 import { batchesOfRun, checkCount } from './run-length.js';
 import type { RunLock } from './run-lock.js';
 import { diverged, RunSaver, type RunState, type SaverOptions } from './run-saver.js';
-import { namedSchedule, type NamedSchedule, type Schedule } from './schedules.js';
+import type { Schedule } from './schedules.js';
 import { SpeedMeter } from './speed.js';
-import {
-  trainerOptionNames,
-  type StepEvent,
-  type TrainerEvents,
-  type TrainerOptions,
-  type TrainingResult,
+import type {
+  SourceTrainerOptions,
+  StepEvent,
+  TrainerEvents,
+  TrainerOptions,
+  TrainingResult,
 } from './trainer-options.js';
 
 /** Steps over which the training loss is averaged. */
 const recentSteps = 100;
 
 /**
- * Trains a model on token ids.
+ * Trains a model: a language model on token ids, or any model on batches of any kind.
  *
  * @example
  * const trainer = new Trainer({ model, train, validation, batchSize: 12, sequenceLength: 64, steps: 2000 });
  * trainer.on('step', ({ step, loss }) => console.error(step, loss));
  * const { validationLoss } = await trainer.run();
+ * @example
+ * new Trainer({ model, train: source, objective: { loss: (batch) => ({ loss, weight, tokens }) }, steps: 2000 });
  */
-export class Trainer extends EventEmitter<TrainerEvents> {
+export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
   /** Steps of the whole run. */
   readonly steps: number;
-  readonly #options: TrainerOptions;
-  readonly #model: TrainerOptions['model'];
+  readonly #options: TrainerOptions | SourceTrainerOptions<B>;
+  readonly #learning: Learning<B>;
+  readonly #model: SourceTrainerOptions<B>['model'];
   readonly #params: Tensor[];
   readonly #optimizer: Optimizer;
   readonly #schedule: Schedule;
   /** The weights' moving average, where one is kept. */
   readonly #average: WeightAverage | null;
-  readonly #sampler: BatchSampler;
   readonly #generator: Generator;
   readonly #accumulation: number;
   /** Batches of the whole run. */
@@ -81,16 +85,16 @@ export class Trainer extends EventEmitter<TrainerEvents> {
   /**
    * @throws ArgumentError naming the option that is out of range, or the part of the data that is too short.
    */
-  constructor(options: TrainerOptions) {
+  constructor(options: TrainerOptions | SourceTrainerOptions<B>) {
     super();
-    checkOptions('Trainer', options, trainerOptionNames);
-    const { model, train, batchSize, sequenceLength, validation, seed = 0 } = options;
+    this.#learning = learningOf(options);
+    const { source } = this.#learning;
+    const { model } = options;
     this.#options = options;
     this.#model = model;
     this.#generator = options.generator ?? defaultGenerator;
-    this.#sampler = new BatchSampler(train, { batchSize, sequenceLength }, new Generator(seed));
     this.#accumulation = checkCount('gradAccumSteps', options.gradAccumSteps ?? 1, 1);
-    this.#batches = batchesOfRun(options, this.#accumulation);
+    this.#batches = batchesOfRun(options, source.length, this.#accumulation);
     this.steps = Math.ceil(this.#batches / this.#accumulation);
     this.#clip = options.clip ?? 1;
     if (!(this.#clip >= 0)) throw new ArgumentError(`Trainer: clip must be 0 or more, got ${this.#clip}`);
@@ -98,32 +102,24 @@ export class Trainer extends EventEmitter<TrainerEvents> {
     const saveInterval = checkCount('saveInterval', options.saveInterval ?? (this.#evalInterval || 250), 0);
     const keep = checkCount('keep', options.keep ?? (options.saveInterval === undefined ? 0 : 2), 0);
     checkCount('sampleInterval', options.sampleInterval ?? 0, 0);
-    checkCount('evalBatchSize', options.evalBatchSize ?? batchSize, 1);
-    checkValidation(validation?.length ?? 0, this.#evalInterval);
     if (options.folder !== undefined && model.savePretrained === undefined) {
       throw new ArgumentError('Trainer: a model without savePretrained cannot be saved; leave out folder');
     }
     if (options.optimizer !== undefined && options.betas !== undefined) {
       throw new ArgumentError("Trainer: betas are the default optimizer's; give the optimizer its own");
     }
-    const { lr = 1e-3, weightDecay = 0.1, betas = [0.9, 0.99] } = options;
-    const { minLr = lr / 10, warmup = Math.min(100, Math.floor(this.steps / 20)) } = options;
-    const { schedule = { type: 'cosine' } } = options;
-    const rates = { lr, minLr, warmup };
-    this.#schedule =
-      typeof schedule === 'function' ? schedule : namedSchedule(schedule, { ...rates, total: this.steps });
+    const { weightDecay = 0.1, betas = [0.9, 0.99] } = options;
+    const { lr, schedule, identity: rates } = learningRatesOf(options, this.steps);
+    this.#schedule = schedule;
     this.#params = model.parameters().filter((p) => p.requiresGrad); // frozen weights stay as they are
     this.#average = options.ema === undefined ? null : new WeightAverage(this.#params, options.ema);
     const groups = decayGroups(this.#params, weightDecay);
     this.#optimizer = options.optimizer?.(groups, lr) ?? new AdamW(groups, { lr, betas, weightDecay });
     this.#identity = {
-      batchSize,
-      sequenceLength,
+      ...source.identity,
       gradAccumSteps: this.#accumulation,
       steps: this.steps,
-      trainTokens: train.length,
-      trainHash: hashIds(train),
-      ...(typeof schedule === 'function' ? {} : { ...rates, ...describe(schedule) }),
+      ...rates,
       ...this.#optimizer.settings,
       ...{ weightDecay, clip: this.#clip, ...(options.ema === undefined ? {} : { ema: options.ema }) },
     };
@@ -172,7 +168,7 @@ export class Trainer extends EventEmitter<TrainerEvents> {
     restoreWeights(tensors, this.#params);
     this.#optimizer.loadStateDict(tensors);
     for (const tensor of tensors.values()) tensor.dispose();
-    this.#sampler.setState(progress.sampler);
+    this.#learning.source.setState(progress.sampler);
     this.#generator.setState(progress.generator);
     const { step, tokens, seconds, recentLosses, evaluation, best } = progress;
     const time = seconds * 1000;
@@ -249,15 +245,18 @@ export class Trainer extends EventEmitter<TrainerEvents> {
     }
     const batches = Math.min(this.#accumulation, this.#batches - this.#state.step * this.#accumulation);
     let sum = 0;
+    let read = 0;
     for (let i = 0; i < batches; i++) {
       if (i > 0) await setImmediate();
-      sum += scope(() => this.#accumulate());
+      const { loss, tokens } = scope(() => this.#accumulate());
+      sum += loss;
+      read += tokens;
     }
     const loss = sum / batches;
     const norm = scope(() => this.#update(lr, sum, batches));
     this.#state.step++;
     this.#average?.update(this.#state.step);
-    this.#state.tokens += batches * this.#options.batchSize * this.#options.sequenceLength;
+    this.#state.tokens += read;
     this.#state.time += performance.now() - begin;
     this.#state.recentLosses.push(loss);
     if (this.#state.recentLosses.length > recentSteps) this.#state.recentLosses.shift();
@@ -272,12 +271,12 @@ export class Trainer extends EventEmitter<TrainerEvents> {
     };
   }
 
-  /** Adds the gradients of one batch; gives its loss. */
-  #accumulate(): number {
-    const { inputs, targets } = this.#sampler.next();
-    const loss = nextTokenLoss(this.#model, inputs, targets);
+  /** Adds the gradients of one batch; gives its loss and its tokens. */
+  #accumulate(): { loss: number; tokens: number } {
+    const { source, objective } = this.#learning;
+    const { loss, tokens } = objective.loss(source.next());
     backward(loss);
-    return loss.item();
+    return { loss: loss.item(), tokens };
   }
 
   /** Updates the weights by the mean gradient of `batches` batches; gives its norm. */
@@ -296,8 +295,7 @@ export class Trainer extends EventEmitter<TrainerEvents> {
   }
 
   #evaluationIsDue(): boolean {
-    const { validation } = this.#options;
-    if (this.#evalInterval === 0 || validation === undefined || validation.length === 0) return false;
+    if (this.#evalInterval === 0 || this.#learning.validation === null) return false;
     if (this.#state.step === 0 || this.#state.evaluation?.step === this.#state.step) return false;
     return this.#state.step % this.#evalInterval === 0 || this.#state.step >= this.steps;
   }
@@ -308,10 +306,9 @@ export class Trainer extends EventEmitter<TrainerEvents> {
    */
   async #evaluate(): Promise<boolean> {
     const begin = performance.now();
-    const { validation, sequenceLength, batchSize, evalBatchSize = batchSize } = this.#options;
-    const sizes = { batchSize: evalBatchSize, sequenceLength };
+    const { objective, validation } = this.#learning;
     this.#average?.swap();
-    const loss = await evaluateLoss(this.#model, validation!, sizes, () => this.#stopped).finally(() =>
+    const loss = await evaluateLoss(this.#model, objective, validation!, () => this.#stopped).finally(() =>
       this.#average?.swap(),
     );
     if (loss === null) return false;
@@ -377,18 +374,12 @@ export class Trainer extends EventEmitter<TrainerEvents> {
     return {
       ...state,
       seconds: time / 1000,
-      sampler: this.#sampler.state(),
+      sampler: this.#learning.source.state(),
       generator: this.#generator.state(),
       run: this.#identity,
       settings: this.#options.settings ?? {},
     };
   }
 }
-
-/** A schedule's name and settings, for the run's identity. */
-const describe = ({ type, ...settings }: NamedSchedule): RunIdentity => ({
-  schedule: type,
-  ...(settings as RunIdentity),
-});
 
 const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
