@@ -28,13 +28,14 @@ const fixed = [
 
 /**
  * The flags of the run to start or to resume.
+ * @param writes Whether this process will write the folder, and has to look what is in it.
  * @throws UsageError for flags that exclude each other; FileError when the model folder says no.
  */
-export function runFlags(flags: Flags): RunValues {
+export function runFlags(flags: Flags, writes = true): RunValues {
   if (flags.given.has('steps') && flags.given.has('epochs')) {
     throw new UsageError('--steps and --epochs exclude each other');
   }
-  const values = flags.values.resume ? savedRun(flags) : newRun(flags);
+  const values = flags.values.resume ? savedRun(flags) : newRun(flags, writes);
   if (
     values.tokenizer !== undefined &&
     (flags.given.has('vocab-size') || flags.given.has('tokenizer-type'))
@@ -72,8 +73,8 @@ export function settingsOf(values: RunValues): Record<string, unknown> {
 }
 
 /** Nothing is lost by starting: an unfinished run and a model from elsewhere are not overwritten. */
-function newRun({ values }: Flags): TrainValues {
-  if (!values['dry-run']) {
+function newRun({ values }: Flags, writes: boolean): TrainValues {
+  if (!values['dry-run'] && writes) {
     checkUnlocked(values.model);
     checkFree(values.model);
   }

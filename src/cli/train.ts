@@ -15,6 +15,7 @@ import { planRun, showPlan } from './dry-run.js';
 import { generateFlags, samplingOptions } from './generation-flags.js';
 import { formatCount, formatDuration, formatLoss, shellWord } from './format.js';
 import { optimizerOf, scheduleOf, weightDecayOf } from './optimizer.js';
+import { divideBatches, joinProcesses, shared, watchOthers } from './processes.js';
 import { Progress } from './progress.js';
 import { defaultPrompt } from './prompt.js';
 import { checkHoldsRun, runFlags, settingsOf, type RunValues } from './run-flags.js';
@@ -24,11 +25,15 @@ import { watchRun } from './watch.js';
 const say = (line: string): unknown => process.stderr.write(`${line}\n`);
 
 /** Runs the command and answers its exit code. */
-export async function train(flags: ParsedFlags<typeof trainFlags>): Promise<number> {
-  const { model: folder, resume, 'dry-run': dry } = flags.values;
+export async function train(given: ParsedFlags<typeof trainFlags>): Promise<number> {
+  const { model: folder, resume, 'dry-run': dry } = given.values;
   if (resume) checkHoldsRun(folder);
-  using resumed = resume && !dry ? lockRun(folder) : undefined; // before anything of the run is read
-  const values = runFlags(flags);
+  const processes = joinProcesses(given);
+  const first = processes === undefined || processes.rank === 0;
+  const flags = processes === undefined ? given : divideBatches(given, processes);
+  using resumed = resume && !dry && first ? lockRun(folder) : undefined; // before anything of the run is read
+  const settled = runFlags(flags, first);
+  const values = { ...settled, seed: await shared(settled.seed, processes) };
   if (values.threads !== undefined) setThreads(values.threads);
   const { text, files } = await readTexts(values.data);
   const tokenizer = await chooseTokenizer(values, text);
@@ -36,21 +41,29 @@ export async function train(flags: ParsedFlags<typeof trainFlags>): Promise<numb
   const config = modelConfig(values, tokenizer.vocabSize);
   const plan = planRun(values, config, { train: ids.length, validation: validation.length });
   if (dry) {
-    showPlan(plan, values.json);
+    if (first) showPlan(plan, values.json);
+    await processes?.close();
     return 0;
   }
 
-  using lock = resumed ?? lockRun(folder);
+  using lock = first ? (resumed ?? lockRun(folder)) : undefined;
   using stop = stopOnSignals('finishing the step and saving; again to stop at once');
   manualSeed(values.seed);
   const model = resume ? GPT.fromPretrained(folder) : new GPT(config);
   const trainer = new Trainer({
     ...trainerOptions(values),
     optimizer: optimizerOf(values, model),
-    ...{ model, tokenizer, train: ids, validation, folder, lock, signal: stop.signal },
+    ...{ model, tokenizer, train: ids, validation, folder, lock, processes, signal: stop.signal },
     sample: () => sampleOf(model, tokenizer, values, stop.signal),
   });
   const changes = resume ? trainer.resume() : [];
+
+  if (processes !== undefined) watchOthers(processes, trainer, folder, stop.signal);
+  if (!first) {
+    await trainer.run();
+    await processes.close();
+    return stop.exitCode ?? 0;
+  }
 
   const { isa, threads } = nativeInfo();
   const source = files.length === 1 ? files[0] : `${files.length} files`;
@@ -62,12 +75,16 @@ export async function train(flags: ParsedFlags<typeof trainFlags>): Promise<numb
     `model: ${values.layers} layers, ${values.heads} heads, ${values.embed} wide, ` +
       `${formatCount(model.numParameters())} parameters; ${isa}, ${threads} thread${threads === 1 ? '' : 's'}`,
   );
+  if (processes !== undefined) {
+    say(`processes: ${processes.size}, by ${processes.library}; each step's batches are divided among them`);
+  }
   if (resume) say(`resuming ${folder} at step ${trainer.step} of ${trainer.steps}`);
   if (changes.length > 0) say(`it will not go on exactly as before: ${changes.join('; ')}`);
 
   const watch = await watchRun(trainer, values);
   if (watch.url !== undefined) say(`live: ${watch.url}`);
   const result = await showProgress(trainer).finally(() => watch.close());
+  await processes?.close();
   say(result.stopped ? stoppedLine(result, trainer, folder) : doneLine(result, folder));
   stop.notice = 'stopped';
   if (!result.stopped) await showSamples(model, tokenizer, values, stop.signal);

@@ -1,5 +1,6 @@
 /** What a training run is given, what it reports while it goes on, and what it comes to; the loop is trainer.ts. */
 
+import type { ProcessGroup } from '../../lib/process-group.js';
 import type { Generator } from '../../lib/random.js';
 import type { BatchSource } from '../data/batch-source.js';
 import type { Tokenizer } from '../tokenizers/tokenizer.js';
@@ -115,6 +116,11 @@ export interface RunOptions {
   readonly sampleInterval?: number;
   /** Notes to save with the run. */
   readonly settings?: Readonly<Record<string, unknown>>;
+  /**
+   * The processes that train together, each with a trainer of the same options: they divide the `gradAccumSteps` batches of
+   * a step, and the evaluations, among them; the first one writes. Results are those of one process up to rounding.
+   */
+  readonly processes?: ProcessGroup;
   /** Stops the run: the step is finished and saved. */
   readonly signal?: AbortSignal;
 }
@@ -202,7 +208,7 @@ export interface TrainerEvents {
 const runOptionNames = [
   'model', 'train', 'validation', 'gradAccumSteps', 'steps', 'epochs', 'lr', 'minLr', 'warmup', 'schedule', 'ema',
   'weightDecay', 'betas', 'optimizer', 'clip', 'generator', 'evalInterval', 'folder', 'lock', 'tokenizer', 'saveInterval',
-  'keep', 'sample', 'sampleInterval', 'settings', 'signal',
+  'keep', 'sample', 'sampleInterval', 'settings', 'processes', 'signal',
 ]; // prettier-ignore
 
 /** Names of the options of each form, to tell the unknown ones. */
