@@ -162,7 +162,7 @@ export function checkBatch({ batchSize, sequenceLength }: BatchOptions): void {
   );
 }
 
-function checkSize(name: string, value: number): void {
+export function checkSize(name: string, value: number): void {
   if (!Number.isInteger(value) || value < 1) {
     throw new ArgumentError(`${name}: must be a positive integer, got ${value}`);
   }
