@@ -22,8 +22,7 @@ import { restoreWeights, WeightAverage } from './ema.js';
 import { evaluateLoss } from './evaluation.js';
 import { learningRatesOf } from './learning-rate.js';
 import { learningOf, type Learning } from './learning.js';
-import { evaluationRecord, MetricsLog, sampleRecord, stepRecord } from './metrics.js';
-import type { MetricsRecord } from './metrics-records.js';
+import { RunRecorder } from './recorder.js';
 import { differences } from './run-identity.js';
 import { batchesOfRun, checkCount } from './run-length.js';
 import type { RunLock } from './run-lock.js';
@@ -74,6 +73,7 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
   readonly #clip: number;
   readonly #evalInterval: number;
   readonly #saver: RunSaver;
+  readonly #recorder: RunRecorder;
   readonly #state: RunState = {
     step: 0,
     tokens: 0,
@@ -83,8 +83,6 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
     best: null,
   };
   #running = false;
-  /** metrics.jsonl of the folder, while the run goes on. */
-  #log: MetricsLog | undefined;
   #speed = new SpeedMeter(0, 0);
 
   /**
@@ -106,7 +104,6 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
     this.#evalInterval = checkCount('evalInterval', options.evalInterval ?? 250, 0);
     const saveInterval = checkCount('saveInterval', options.saveInterval ?? (this.#evalInterval || 250), 0);
     const keep = checkCount('keep', options.keep ?? (options.saveInterval === undefined ? 0 : 2), 0);
-    checkCount('sampleInterval', options.sampleInterval ?? 0, 0);
     if (options.folder !== undefined && model.savePretrained === undefined) {
       throw new ArgumentError('Trainer: a model without savePretrained cannot be saved; leave out folder');
     }
@@ -133,11 +130,15 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
     };
     const { tokenizer, lock } = options;
     const folder = this.#writes ? options.folder : undefined;
+    this.#recorder = new RunRecorder(
+      { folder, ...(this.#writes ? { sample: options.sample, sampleInterval: options.sampleInterval } : {}) },
+      { metrics: (record) => this.emit('metrics', record), sample: (event) => this.emit('sample', event) },
+    );
     this.#saver = new RunSaver(
       {
         ...{ model: this.#savedModel(), tokenizer, folder, lock, saveInterval, keep },
         state: () => {
-          this.#log?.sync(); // a save must not outlive its metrics
+          this.#recorder.sync();
           return { progress: this.#progress(), tensors: this.#tensors() };
         },
         report: (event) => this.emit('checkpoint', event),
@@ -202,8 +203,7 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
     let lock: RunLock | undefined;
     try {
       lock = this.#saver.takeFolder();
-      const { folder } = this.#options;
-      if (folder !== undefined && this.#writes) this.#log = new MetricsLog(folder, this.#state);
+      this.#recorder.open(this.#state);
       if (this.#average?.isSwapped) this.#average.swap(); // after an earlier call
       this.#model.train(true);
       this.#agreedToStop = false;
@@ -215,14 +215,13 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
         this.#saver.saveIfDue(last, best);
         if (last) break;
         const event = await this.#trainStep();
-        this.#record(stepRecord(event));
+        this.#recorder.step(event);
         this.emit('step', event);
-        if (this.#sampleIsDue()) await this.#sample();
+        if (!this.#stopped) await this.#recorder.sampleIfDue(event.step, this.#model, this.#average);
         await setImmediate(); // signals, timers and other work get their turn
       }
     } finally {
-      this.#log?.[Symbol.dispose]();
-      this.#log = undefined;
+      this.#recorder.close();
       lock?.[Symbol.dispose]();
       this.#running = false;
       this.#model.train(false);
@@ -366,36 +365,9 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
     const trainLoss = mean(this.#state.recentLosses);
     const { step } = this.#state;
     const event = { step, loss, perplexity: Math.exp(loss), trainLoss, best, seconds };
-    this.#record(evaluationRecord(event));
+    this.#recorder.evaluation(event);
     this.emit('evaluation', event);
     return best;
-  }
-
-  #record(record: MetricsRecord): void {
-    this.#log?.add(record);
-    this.emit('metrics', record);
-  }
-
-  #sampleIsDue(): boolean {
-    const { sample, sampleInterval = 0 } = this.#options;
-    if (sample === undefined || sampleInterval === 0 || this.#stopped || !this.#writes) return false;
-    return this.#state.step % sampleInterval === 0;
-  }
-
-  /** Lets the model write, and reports what. */
-  async #sample(): Promise<void> {
-    const { step } = this.#state;
-    this.#average?.swap();
-    this.#model.train(false);
-    try {
-      for (const { prompt, text } of await this.#options.sample!(step)) {
-        this.#record(sampleRecord({ step, prompt, text }));
-        this.emit('sample', { step, prompt, text });
-      }
-    } finally {
-      this.#model.train(true);
-      this.#average?.swap();
-    }
   }
 
   /** The model as it is saved: with the average of its weights, where there is one. */

@@ -88,7 +88,10 @@ describe('two processes', { timeout: 120_000 }, () => {
       ],
     ],
   ])('come to the results of one: %s', async (name, args) => {
-    if (mpirun === undefined) return void console.warn("skipped: Open MPI's mpirun is not installed");
+    if (mpirun === undefined) {
+      console.warn("skipped: Open MPI's mpirun is not installed");
+      return;
+    }
     const [one, two] = [await inOne(`${name} 1`, ...args), await inTwo(`${name} 2`, ...args, '--json')];
     expect(one.code, one.stderr).toBe(0);
     expect(two.code, two.stderr).toBe(0);
