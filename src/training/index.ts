@@ -8,6 +8,8 @@ export {
   type TrainingProgress,
 } from './checkpoint.js';
 export { clipGradNorm, clipScale, gradNorm } from './clip.js';
+export { metricsFile, readMetrics, type RunPlace } from './metrics.js';
+export type { EvaluationRecord, MetricsRecord, SampleRecord, StepRecord } from './metrics-records.js';
 export * from './optimizers/index.js';
 export { nextTokenLoss, type PackedOptions, type TrainableModel } from './loss.js';
 export { nextToken, type BatchLoss, type Objective, type Trainable } from './objective.js';
@@ -43,8 +45,10 @@ export { Trainer } from './trainer.js';
 export type {
   CheckpointEvent,
   EvaluationEvent,
+  SampleEvent,
   SourceTrainerOptions,
   StepEvent,
+  TextSample,
   TrainerEvents,
   TrainerOptions,
   TrainingResult,
