@@ -60,16 +60,21 @@ function withGradMode<T>(enabled: boolean, body: () => T): T {
 
 /**
  * Runs `body` with recording, but keeps no values: its result says whether it depends on anything that requires a gradient.
- * @returns The result, and the nodes made before that it depends on.
+ * @returns The result, the nodes made before that it depends on, and the leaves.
  */
-export function traceStructure(body: () => Tensor): { result: Tensor; outside: TapeNode[] } {
+export function traceStructure(body: () => Tensor): {
+  result: Tensor;
+  outside: TapeNode[];
+  leaves: Tensor[];
+} {
   const first = nodesMade;
   const before = keepsValues;
   keepsValues = false;
   try {
     const result = enableGrad(body);
     const nodes = result.node === null ? [] : reachable(result.node as TapeNode);
-    return { result, outside: nodes.filter(({ id }) => id < first) };
+    const leaves = [...new Set(nodes.flatMap((node) => [...node.leaves()]))];
+    return { result, outside: nodes.filter(({ id }) => id < first), leaves };
   } finally {
     keepsValues = before;
   }
@@ -221,6 +226,11 @@ export class TapeNode implements GradNode {
   *parents(): Iterable<TapeNode> {
     for (const target of this.#targets) if (target instanceof TapeNode) yield target;
   }
+
+  /** The inputs that no operation made. */
+  *leaves(): Iterable<Tensor> {
+    for (const target of this.#targets) if (target instanceof Tensor) yield target;
+  }
 }
 
 /**
@@ -270,6 +280,8 @@ function ownGradient(target: TapeNode | Tensor, present: Tensor): Tensor {
 export interface BackwardOptions {
   /** Keep the saved values, so that backward can run over the same graph again. */
   readonly retainGraph?: boolean;
+  /** Told of each leaf once its gradient is complete, while the walk goes on. */
+  readonly onLeaf?: (leaf: Tensor) => void;
 }
 
 /**
@@ -283,7 +295,7 @@ export interface BackwardOptions {
 export function backward(root: Tensor, grad?: Tensor, options: BackwardOptions = {}): void {
   checkTensor('backward', root);
   if (grad !== undefined) checkTensor('backward', grad);
-  checkOptions('backward', options, ['retainGraph']);
+  checkOptions('backward', options, ['retainGraph', 'onLeaf']);
   if (!keepsValues) {
     throw new AutogradError('backward: a function under checkpoint cannot call it; call it on the result');
   }
@@ -313,13 +325,19 @@ export function backward(root: Tensor, grad?: Tensor, options: BackwardOptions =
       const seed = grad ?? Tensor.empty(root.shape, root.dtype, 'backward');
       if (grad === undefined) kernels.fill(seed, 1);
       addGradient((root.node as TapeNode | null) ?? root, seed, false);
-      if (root.node === null) return;
+      const { onLeaf } = options;
+      if (root.node === null) {
+        onLeaf?.(root);
+        return;
+      }
       const order = reachable(root.node as TapeNode);
       const retainGraph = options.retainGraph ?? false;
+      const lastOf = onLeaf === undefined ? undefined : lastUses(order);
       try {
         for (const node of order) {
           node.run(retainGraph);
           node.release(retainGraph);
+          lastOf?.get(node)?.forEach((leaf) => onLeaf!(leaf));
         }
       } finally {
         for (const node of order) node.release(true);
@@ -333,6 +351,20 @@ function reachable(root: TapeNode): TapeNode[] {
   const seen = new Set<TapeNode>([root]);
   for (const node of seen) for (const parent of node.parents()) seen.add(parent);
   return [...seen].sort((a, b) => b.id - a.id);
+}
+
+/** For each node the leaves whose gradients are complete once it has run. */
+function lastUses(order: readonly TapeNode[]): Map<TapeNode, Tensor[]> {
+  const last = new Map<Tensor, number>();
+  order.forEach((node, i) => {
+    for (const leaf of node.leaves()) last.set(leaf, i);
+  });
+  const found = new Map<TapeNode, Tensor[]>();
+  for (const [leaf, i] of last) {
+    const node = order[i];
+    found.set(node, [...(found.get(node) ?? []), leaf]);
+  }
+  return found;
 }
 
 /**

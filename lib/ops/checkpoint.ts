@@ -41,7 +41,7 @@ export function checkpoint<A extends readonly unknown[]>(fn: Body<A>, ...args: A
   const type = autocastType(); // backward runs outside of it
   const inputs = [...tensorsIn(args)];
   const leaves = inputs.map((t) => leafOf(t, t.requiresGrad));
-  const [{ result, outside }, draws] = recordDraws(() =>
+  const [{ result, outside, leaves: used }, draws] = recordDraws(() =>
     traceStructure(() => scope(() => fn(...withTensors(args, inputs, leaves)))),
   );
   checkTensor('checkpoint', result);
@@ -52,7 +52,9 @@ export function checkpoint<A extends readonly unknown[]>(fn: Body<A>, ...args: A
     );
   }
   if (result.node === null) return inputs[leaves.indexOf(result)] ?? result;
-  const node: TapeNode = new TapeNode('checkpoint', inputs, (grad) =>
+  // Parameters that it uses without their being arguments get their gradients when it runs again, not before.
+  const parameters = used.filter((t) => !leaves.includes(t));
+  const node: TapeNode = new TapeNode('checkpoint', [...inputs, ...parameters], (grad) =>
     recompute(node, grad, draws, (again) => autocast(type, () => fn(...withTensors(args, inputs, again)))),
   );
   node.save(...inputs);

@@ -17,9 +17,11 @@ import {
   mergeFlags,
   overview,
   trainFlags,
+  visualizeFlags,
   type CommandName,
 } from './commands.js';
 import { chatFlags, evalFlags, generateFlags } from './generation-flags.js';
+import { tokenizeFlags } from './tokenize-flags.js';
 import {
   tokenizerDecodeFlags,
   tokenizerEncodeFlags,
@@ -91,8 +93,12 @@ async function run(name: CommandName, args: readonly string[]): Promise<number> 
       useBackend(values.backend);
       return (await import('./eval.js')).evaluate(values);
     }
+    case 'visualize':
+      return (await import('./visualize.js')).visualize(parseFlags(visualizeFlags, args).values);
     case 'info':
       return (await import('./info.js')).info(parseFlags(infoFlags, args).values, version());
+    case 'tokenize':
+      return (await import('./tokenize.js')).tokenize(parseFlags(tokenizeFlags, args).values);
     case 'tokenizer train':
       return (await import('./tokenizer.js')).tokenizerTrain(parseFlags(tokenizerTrainFlags, args));
     case 'tokenizer encode':

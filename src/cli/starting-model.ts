@@ -2,7 +2,7 @@
 
 import { FileError } from '../../lib/index.js';
 import {
-  AutoModel,
+  AutoModelForCausalLM,
   type DecoderModel,
   GPT,
   type GPTConfig,
@@ -37,7 +37,7 @@ export function sizesOf(base: DecoderModel | null, config: NewModel): DecoderSiz
 export function openBase(values: RunValues): DecoderModel | null {
   const { from, seq } = values;
   if (from === undefined) return null;
-  const model = AutoModel.fromPretrained(from, { dtype: 'float32' });
+  const model = AutoModelForCausalLM.fromPretrained(from, { dtype: 'float32' });
   if (seq > model.contextLength) {
     throw new UsageError(`--seq ${seq} is more than the ${model.contextLength} tokens that ${from} can see`);
   }
@@ -64,7 +64,7 @@ export function startModel(values: RunValues, base: DecoderModel | null, config:
 
 /** What the run has saved: of the class that it started with. */
 const ownModel = (folder: string, base: DecoderModel | null): DecoderModel =>
-  base === null ? GPT.fromPretrained(folder) : AutoModel.fromPretrained(folder);
+  base === null ? GPT.fromPretrained(folder) : AutoModelForCausalLM.fromPretrained(folder);
 
 function startAdapters(values: RunValues, model: DecoderModel): Start {
   const { model: folder, resume, from } = values;

@@ -39,7 +39,14 @@ import {
   presetConfig,
   windowOf,
 } from './llama-config.js';
-import { type DecoderOptions, type Placement, placeTokens, visibility } from './placement.js';
+import {
+  type DecoderOptions,
+  inOneRow,
+  inRows,
+  type Placement,
+  placeTokens,
+  visibility,
+} from './placement.js';
 import {
   loadCheckpoint,
   type LoadModelOptions,
@@ -257,11 +264,12 @@ export class Llama extends Module {
     return scope(() => {
       const placement = placeTokens('Llama', ids, options, this.contextLength);
       const context = { ...placement, rotary: this.#rotary.at(placement) };
-      const embedded = this.embed_tokens.forward(ids); // (B, T, C)
+      const embedded = this.embed_tokens.forward(inOneRow(ids, placement)); // (B, T, C)
       const x = runLayers(this, this.layers, embedded, context, (layer, y, shared, i) =>
         layer.forward(y, shared, options.cache?.layers[i]),
       );
-      return this.norm.forward(options.lastOnly ? slice(x, 1, -1) : x);
+      const y = inRows(x, ids, placement);
+      return this.norm.forward(options.lastOnly ? slice(y, 1, -1) : y);
     });
   }
 }

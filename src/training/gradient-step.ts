@@ -4,7 +4,7 @@
  */
 
 import { autocast, type HalfType } from '../../lib/autocast.js';
-import { backward } from '../../lib/autograd.js';
+import { backward, type BackwardOptions } from '../../lib/autograd.js';
 import { ArgumentError, TrainingError } from '../../lib/errors.js';
 import { full } from '../../lib/ops/create.js';
 import { recordDraws, replayDraws } from '../../lib/random.js';
@@ -35,6 +35,8 @@ export interface GradientStepOptions<B> {
   readonly precision: Precision;
   /** Of fp16. */
   readonly lossScale?: LossScaleOptions;
+  /** Whether other processes gather parts of the same sums, so that all must do so in units of 1. */
+  readonly divided: boolean;
   /** Steps in a row that may be skipped because they are not finite. */
   readonly maxSkips: number;
 }
@@ -109,12 +111,12 @@ export class GradientStep<B> {
   }
 
   /** Adds the gradients of one batch to the step's; gives its tokens. To be called in a scope that the batch is made in. */
-  add(batch: B): number {
+  add(batch: B, onLeaf?: BackwardOptions['onLeaf']): number {
     const { objective, parameters, maxSkips } = this.#options;
     const forward = (): BatchLoss => autocast(this.#type, () => objective.loss(batch));
     const [{ loss, weight, tokens }, draws] = recordDraws(forward);
     if (weight === 0) return tokens; // nothing in it counts
-    this.#unit ||= weight;
+    this.#unit ||= this.#options.divided ? 1 : weight;
     const value = loss.item();
     this.#losses += value * weight;
     this.#weight += weight;
@@ -122,8 +124,17 @@ export class GradientStep<B> {
       this.#badResult ??= replayDraws(draws, () => firstBadResult(forward, parameters));
     }
     const start = (weight / this.#unit) * (this.#scaler?.scale ?? 1);
-    backward(loss, start === 1 ? undefined : full(loss.shape, start));
+    backward(loss, start === 1 ? undefined : full(loss.shape, start), onLeaf === undefined ? {} : { onLeaf });
     return tokens;
+  }
+
+  /** The sum of the losses by weight, and the weights, of the step's batches so far; processes add theirs. */
+  get sums(): { readonly losses: number; readonly weight: number } {
+    return { losses: this.#losses, weight: this.#weight };
+  }
+
+  set sums({ losses, weight }: { readonly losses: number; readonly weight: number }) {
+    [this.#losses, this.#weight, this.#unit] = [losses, weight, 1];
   }
 
   /**

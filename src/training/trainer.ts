@@ -16,12 +16,14 @@ import type { Batch } from '../data/tokens.js';
 import { checkRecompute } from '../nn/index.js';
 import { AdamW, decayGroups, type Optimizer } from './optimizers/index.js';
 import { readTrainingState, type TrainingProgress } from './checkpoint.js';
+import { DataParallel } from './data-parallel.js';
 import { restoreWeights, WeightAverage } from './ema.js';
 import { evaluateLoss } from './evaluation.js';
 import { diverged, GradientStep } from './gradient-step.js';
 import { learningRatesOf } from './learning-rate.js';
 import { learningOf, type Learning } from './learning.js';
 import type { Trainable } from './objective.js';
+import { RunRecorder } from './recorder.js';
 import { differences } from './run-identity.js';
 import { batchesOfRun, checkCount } from './run-length.js';
 import type { RunLock } from './run-lock.js';
@@ -61,6 +63,10 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
   /** The weights' moving average, where one is kept. */
   readonly #average: WeightAverage | null;
   readonly #generator: Generator;
+  /** What this process does with others, where there are any. */
+  readonly #parallel: DataParallel | null;
+  /** Whether the processes have agreed to stop. */
+  #agreedToStop = false;
   readonly #accumulation: number;
   /** Batches of the whole run. */
   readonly #batches: number;
@@ -68,6 +74,7 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
   readonly #update: GradientStep<B>;
   readonly #evalInterval: number;
   readonly #saver: RunSaver;
+  readonly #recorder: RunRecorder;
   readonly #state: RunState = {
     step: 0,
     tokens: 0,
@@ -116,12 +123,15 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
     model.setRecompute?.(recompute);
     const parameters = trainedParameters(model);
     this.#params = [...parameters.values()];
+    const { processes } = options;
+    this.#parallel =
+      processes === undefined || processes.size === 1 ? null : new DataParallel(processes, this.#params);
     this.#average = options.ema === undefined ? null : new WeightAverage(this.#params, options.ema);
     const groups = decayGroups(this.#params, weightDecay);
     this.#optimizer = options.optimizer?.(groups, lr) ?? new AdamW(groups, { lr, betas, weightDecay });
     this.#update = new GradientStep({
       ...{ objective: this.#learning.objective, optimizer: this.#optimizer, parameters },
-      ...{ clip, precision, lossScale, maxSkips },
+      ...{ clip, precision, lossScale, maxSkips, divided: this.#parallel !== null },
     });
     this.#identity = {
       ...source.identity,
@@ -131,11 +141,19 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
       ...this.#optimizer.settings,
       ...{ weightDecay, clip, precision, ...(options.ema === undefined ? {} : { ema: options.ema }) },
     };
-    const { tokenizer, folder, lock } = options;
+    const { tokenizer, lock } = options;
+    const folder = this.#writes ? options.folder : undefined;
+    this.#recorder = new RunRecorder(
+      { folder, ...(this.#writes ? { sample: options.sample, sampleInterval: options.sampleInterval } : {}) },
+      { metrics: (record) => this.emit('metrics', record), sample: (event) => this.emit('sample', event) },
+    );
     this.#saver = new RunSaver(
       {
         ...{ model: this.#savedModel(), tokenizer, folder, lock, saveInterval, keep },
-        state: () => ({ progress: this.#progress(), tensors: this.#tensors() }),
+        state: () => {
+          this.#recorder.sync();
+          return { progress: this.#progress(), tensors: this.#tensors() };
+        },
         report: (event) => this.emit('checkpoint', event),
       },
       this.#state,
@@ -199,17 +217,25 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
     let lock: RunLock | undefined;
     try {
       lock = this.#saver.takeFolder();
+      this.#recorder.open(this.#state);
       if (this.#average?.isSwapped) this.#average.swap(); // after an earlier call
       this.#model.train(true);
+      this.#agreedToStop = false;
+      await this.#parallel?.begin(this.#generator);
       for (;;) {
         const best = this.#evaluationIsDue() && (await this.#evaluate());
         const last = this.#state.step >= this.steps || this.#stopped;
+        if (last) await this.#parallel?.check();
         this.#saver.saveIfDue(last, best);
         if (last) break;
-        this.emit('step', await this.#trainStep());
+        const event = await this.#trainStep();
+        this.#recorder.step(event);
+        this.emit('step', event);
+        if (!this.#stopped) await this.#recorder.sampleIfDue(event.step, this.#model, this.#average);
         await setImmediate(); // signals, timers and other work get their turn
       }
     } finally {
+      this.#recorder.close();
       lock?.[Symbol.dispose]();
       this.#running = false;
       this.#model.train(false);
@@ -231,7 +257,17 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
   }
 
   get #stopped(): boolean {
+    return this.#parallel === null ? this.#isAsked : this.#agreedToStop;
+  }
+
+  /** Whether the signal has come to this process. */
+  get #isAsked(): boolean {
     return this.#options.signal?.aborted ?? false;
+  }
+
+  /** Whether this process is the one that saves. */
+  get #writes(): boolean {
+    return this.#parallel === null || this.#parallel.group.rank === 0;
   }
 
   async #trainStep(): Promise<StepEvent> {
@@ -243,11 +279,7 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
       );
     }
     const batches = Math.min(this.#accumulation, this.#batches - this.#state.step * this.#accumulation);
-    let read = 0;
-    for (let i = 0; i < batches; i++) {
-      if (i > 0) await setImmediate();
-      read += scope(() => this.#update.add(this.#learning.source.next()));
-    }
+    const read = await this.#gather(batches);
     const { loss, norm, skipped } = this.#update.apply(lr);
     this.#state.step++;
     if (!skipped) this.#average?.update(this.#state.step);
@@ -267,6 +299,29 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
     };
   }
 
+  /** Adds up the gradients of the step's batches; gives their tokens. */
+  async #gather(batches: number): Promise<number> {
+    const { source } = this.#learning;
+    const parallel = this.#parallel;
+    const mine = Array.from({ length: batches }, (_, i) => i).filter((i) => parallel?.isMine(i) ?? true);
+    let read = 0;
+    for (let i = 0; i < batches; i++) {
+      if (i > 0) await setImmediate();
+      if (!mine.includes(i)) {
+        scope(() => void source.next()); // another process's
+        continue;
+      }
+      const onLeaf = i === mine.at(-1) ? parallel?.onLeaf : undefined;
+      read += scope(() => this.#update.add(source.next(), onLeaf));
+    }
+    if (parallel === null) return read;
+    const { losses, weight } = this.#update.sums;
+    const sums = await parallel.finish([losses, weight, read, this.#isAsked ? 1 : 0]);
+    this.#update.sums = { losses: sums[0], weight: sums[1] };
+    this.#agreedToStop = sums[3] > 0;
+    return sums[2];
+  }
+
   #evaluationIsDue(): boolean {
     if (this.#evalInterval === 0 || this.#learning.validation === null) return false;
     if (this.#state.step === 0 || this.#state.evaluation?.step === this.#state.step) return false;
@@ -281,9 +336,14 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
     const begin = performance.now();
     const { objective, validation } = this.#learning;
     this.#average?.swap();
-    const loss = await evaluateLoss(this.#model, objective, validation!, () => this.#stopped).finally(() =>
-      this.#average?.swap(),
-    );
+    const { processes } = this.#options;
+    const loss = await evaluateLoss(
+      this.#model,
+      objective,
+      validation!,
+      () => this.#stopped,
+      processes,
+    ).finally(() => this.#average?.swap());
     if (loss === null) return false;
     if (!Number.isFinite(loss))
       throw diverged(`the validation loss after step ${this.#state.step} is ${loss}`);
@@ -292,14 +352,10 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
     if (best) this.#state.best = this.#state.evaluation;
     const seconds = (performance.now() - begin) / 1000;
     const trainLoss = mean(this.#state.recentLosses);
-    this.emit('evaluation', {
-      step: this.#state.step,
-      loss,
-      perplexity: Math.exp(loss),
-      trainLoss,
-      best,
-      seconds,
-    });
+    const { step } = this.#state;
+    const event = { step, loss, perplexity: Math.exp(loss), trainLoss, best, seconds };
+    this.#recorder.evaluation(event);
+    this.emit('evaluation', event);
     return best;
   }
 
