@@ -12,7 +12,8 @@ import { scope, type Tensor } from '../../lib/tensor.js';
 import { clipScale, gradNorm } from './clip.js';
 import { firstBadGradient, firstBadResult, firstBadWeight } from './diagnosis.js';
 import { LossScaler, type LossScaleOptions, type LossScaleState } from './loss-scale.js';
-import type { BatchLoss, Objective } from './objective.js';
+import { checkRecompute, type Recompute } from '../nn/index.js';
+import type { BatchLoss, Objective, Trainable } from './objective.js';
 import type { Optimizer } from './optimizers/index.js';
 
 /** What layers compute in while training; weights, their gradients, norms, softmax and losses are float32 in any case. */
@@ -174,6 +175,19 @@ export class GradientStep<B> {
         (where === null ? '' : `; first ${where}`),
     );
   }
+}
+
+/** Chooses what a model computes again, and gives what is trained of it, by name; frozen weights stay as they are. */
+export function preparedParameters(model: Trainable, recompute: Recompute): Map<string, Tensor> {
+  checkRecompute(recompute);
+  if (recompute !== 'off' && model.setRecompute === undefined) {
+    throw new ArgumentError(
+      'Trainer: a model without setRecompute computes nothing again; leave out recompute',
+    );
+  }
+  model.setRecompute?.(recompute);
+  const named = model.namedParameters?.() ?? model.parameters().map((p, i) => [`parameter ${i}`, p] as const);
+  return new Map(named.filter(([, p]) => p.requiresGrad));
 }
 
 /** The error of a run whose numbers got lost; every cause of that has the same remedies. */

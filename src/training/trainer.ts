@@ -13,16 +13,14 @@ import { defaultGenerator, type Generator } from '../../lib/random.js';
 import { scope, type Tensor } from '../../lib/tensor.js';
 import type { RunIdentity } from '../data/batch-source.js';
 import type { Batch } from '../data/tokens.js';
-import { checkRecompute } from '../nn/index.js';
 import { AdamW, decayGroups, type Optimizer } from './optimizers/index.js';
 import { readTrainingState, type TrainingProgress } from './checkpoint.js';
 import { DataParallel } from './data-parallel.js';
 import { restoreWeights, WeightAverage } from './ema.js';
 import { evaluateLoss } from './evaluation.js';
-import { diverged, GradientStep } from './gradient-step.js';
+import { diverged, GradientStep, preparedParameters } from './gradient-step.js';
 import { learningRatesOf } from './learning-rate.js';
 import { learningOf, type Learning } from './learning.js';
-import type { Trainable } from './objective.js';
 import { RunRecorder } from './recorder.js';
 import { differences } from './run-identity.js';
 import { batchesOfRun, checkCount } from './run-length.js';
@@ -114,14 +112,7 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
     const { weightDecay = 0.1, betas = [0.9, 0.99] } = options;
     const { lr, schedule, identity: rates } = learningRatesOf(options, this.steps);
     this.#schedule = schedule;
-    checkRecompute(recompute);
-    if (recompute !== 'off' && model.setRecompute === undefined) {
-      throw new ArgumentError(
-        'Trainer: a model without setRecompute computes nothing again; leave out recompute',
-      );
-    }
-    model.setRecompute?.(recompute);
-    const parameters = trainedParameters(model);
+    const parameters = preparedParameters(model, recompute);
     this.#params = [...parameters.values()];
     const { processes } = options;
     this.#parallel =
@@ -387,12 +378,6 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
       settings: this.#options.settings ?? {},
     };
   }
-}
-
-/** What is trained, by name; frozen weights stay as they are. */
-function trainedParameters(model: Trainable): Map<string, Tensor> {
-  const named = model.namedParameters?.() ?? model.parameters().map((p, i) => [`parameter ${i}`, p] as const);
-  return new Map(named.filter(([, p]) => p.requiresGrad));
 }
 
 const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
