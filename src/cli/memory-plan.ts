@@ -112,9 +112,8 @@ export function estimateMemory(
 ): MemoryEstimate {
   const { batches = 1, states = 2, adapters } = settings;
   const trained = adapters ?? sizes.weights;
-  const fullest = moments(sizes, tokens, settings).reduce((a, b) =>
-    a.gradients + a.activations >= b.gradients + b.activations ? a : b,
-  );
+  const bytesAt = ({ gradients, activations }: Moment): number => gradients * floatBytes + activations;
+  const fullest = moments(sizes, tokens, settings).reduce((a, b) => (bytesAt(a) >= bytesAt(b) ? a : b));
   const accumulated = batches > 1 ? trained : 0;
   const again = batches > 1 && adapters === undefined ? fullest.head : 0; // beside the sum of earlier batches
   return {
