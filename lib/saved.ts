@@ -5,7 +5,7 @@
 
 import { AutogradError } from './errors.js';
 import { formatShape } from './shape.js';
-import { Tensor, type Recomputation } from './tensor.js';
+import type { Recomputation, Tensor } from './tensor.js';
 
 let selectiveMode = false;
 

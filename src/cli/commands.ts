@@ -178,7 +178,7 @@ export const trainFlags = {
     'max-skips': integer({
       default: 3,
       min: 0,
-      help: 'steps in a row that are skipped because they are not finite; one more ends the run',
+      help: 'steps in a row that may be skipped as not finite; one more ends the run',
     }),
     clip: number({
       default: 1,

@@ -27,6 +27,7 @@ import {
 import { Lora, type LoraOptions, type Module, type Recompute } from '../nn/index.js';
 import { GPT } from './gpt.js';
 import { Llama } from './llama.js';
+import type { DecoderOptions } from './placement.js';
 
 const configName = 'adapter_config.json';
 const weightsName = 'adapter_model.safetensors';
@@ -104,8 +105,8 @@ export function saveLora(folder: string, model: Module, lora: Lora, options: Sav
  */
 export function loraTrainable(model: GPT | Llama, lora: Lora, options: SaveLoraOptions = {}) {
   return {
-    forward: (ids: Tensor): Tensor => model.forward(ids),
-    hidden: (ids: Tensor): Tensor => model.hidden(ids),
+    forward: (ids: Tensor, more?: DecoderOptions): Tensor => model.forward(ids, more),
+    hidden: (ids: Tensor, more?: DecoderOptions): Tensor => model.hidden(ids, more),
     headWeight: model.headWeight,
     parameters: (): Tensor[] => lora.parameters(),
     namedParameters: (): [string, Tensor][] => [...lora.stateDict()],

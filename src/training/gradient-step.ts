@@ -77,7 +77,9 @@ export class GradientStep<B> {
   constructor(options: GradientStepOptions<B>) {
     const { precision, lossScale, maxSkips } = options;
     if (!Object.hasOwn(halfTypes, precision)) {
-      throw new ArgumentError(`Trainer: precision must be float32, bf16 or fp16, got '${String(precision)}'`);
+      throw new ArgumentError(
+        `Trainer: precision must be float32, bf16 or fp16, got '${precision as string}'`,
+      );
     }
     if (lossScale !== undefined && precision !== 'fp16') {
       throw new ArgumentError('Trainer: lossScale is for precision fp16');
