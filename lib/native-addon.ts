@@ -128,8 +128,10 @@ export type NativeAddon = Record<KernelName, Kernel> &
     unwatch(id: number): void;
     /** The ids of the watched objects that the garbage collector has taken since the last call. */
     sweepWatched(): number[];
-    /** A file's bytes, mapped privately. Throws the system's reason. */
-    mapFile(path: string): ArrayBuffer;
+    /** A file's bytes, or so many from an offset of whole pages on, mapped privately. Throws the system's reason. */
+    mapFile(path: string, offset?: number, bytes?: number): ArrayBuffer;
+    /** For a mapped buffer: 0: it will be read here and there; 1: forget its pages and what was written to them. */
+    adviseFile(buffer: ArrayBuffer, advice: 0 | 1): void;
     /** What kernels throw whose memory lies in a mapped file that became shorter. */
     onLostFile(makeError: (path: string) => Error): void;
     /** Throws that error for an array in such a file. */

@@ -16,6 +16,7 @@ import {
 } from './args.js';
 import { backend, config, help, json, seed, threads } from './common-flags.js';
 import { chatFlags, evalFlags, generateFlags } from './generation-flags.js';
+import { tokenizeCommand } from './tokenize-flags.js';
 import { tokenizerCommands } from './tokenizer-flags.js';
 
 const scheduleNames = 'constant linear cosine cosine-restarts polynomial inverse-sqrt wsd one-cycle'.split(
@@ -29,9 +30,15 @@ export const trainFlags = {
       default: '.',
       filled: true,
       sought: ['text', 'file', 'input', 'dataset', 'corpus'],
-      help: 'text file, folder, quoted glob, or - for standard input',
+      help: 'text file, folder, quoted glob, - for standard input, or token files',
     }),
     'val-split': number({ default: 0.1, min: 0, below: 1, help: 'part of the text kept for validation' }),
+    'val-data': text({ hint: 'PATH', filled: true, help: 'token file to validate on instead' }),
+    'val-tokens': integer({
+      min: 0,
+      help: 'tokens of token files to validate on at most (default: 1048576)',
+    }),
+    documents: toggle({ help: 'token files: a document sees nothing of those beside it' }),
     tokenizer: text({
       hint: 'PATH',
       filled: true,
@@ -249,6 +256,8 @@ export const commands = {
     flags: trainFlags,
     notes: `Ctrl-C finishes the step, saves and exits with 130 (SIGTERM: 143, a closed terminal: 129). A second Ctrl-C ends
 the process at once, at the latest after the batch that is being computed. Before the training begins the first does.
+Token files are what tsgpt tokenize writes, or uint16 .bin files of nanoGPT and llm.c. Several have commas between them,
+with weights if they like: --data web.bin:0.7,books.bin:0.3.
 --resume needs only --model: the other flags are those of the interrupted run unless they are given.
 metrics.jsonl in the folder has a line for each step, evaluation and sample; see tsgpt visualize.
 --schedule is one of ${scheduleNames.join(', ')}.
@@ -259,6 +268,7 @@ such a folder.`,
       'tsgpt train --data shakespeare.txt --model shakespeare',
       "tsgpt train --data 'books/*.txt' --layers 6 --heads 6 --embed 384 --seq 256 --batch 16 --steps 5000 --dropout 0.2",
       'tsgpt train --data shakespeare.txt --use-rope --use-swiglu --use-rmsnorm --no-bias --model tiny-llama',
+      'tsgpt train --data web.bin:0.7,books.bin:0.3 --documents --steps 10000 --model web',
       'tsgpt train --model shakespeare --resume',
       'cat *.txt | tsgpt train --data - --epochs 1 --dry-run',
     ],
@@ -314,6 +324,7 @@ models with different tokenizers.`,
       'tsgpt info --model model.gguf --check',
     ],
   },
+  tokenize: tokenizeCommand,
   ...tokenizerCommands,
 } satisfies Record<string, CommandHelp>;
 

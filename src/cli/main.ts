@@ -20,6 +20,7 @@ import {
   type CommandName,
 } from './commands.js';
 import { chatFlags, evalFlags, generateFlags } from './generation-flags.js';
+import { tokenizeFlags } from './tokenize-flags.js';
 import {
   tokenizerDecodeFlags,
   tokenizerEncodeFlags,
@@ -93,6 +94,8 @@ async function run(name: CommandName, args: readonly string[]): Promise<number> 
       return (await import('./visualize.js')).visualize(parseFlags(visualizeFlags, args).values);
     case 'info':
       return (await import('./info.js')).info(parseFlags(infoFlags, args).values, version());
+    case 'tokenize':
+      return (await import('./tokenize.js')).tokenize(parseFlags(tokenizeFlags, args).values);
     case 'tokenizer train':
       return (await import('./tokenizer.js')).tokenizerTrain(parseFlags(tokenizerTrainFlags, args));
     case 'tokenizer encode':

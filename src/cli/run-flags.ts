@@ -12,6 +12,7 @@ import { checkUnlocked } from '../training/run-lock.js';
 import { checkValues, resolveFlags, UsageError, type ParsedFlags } from './args.js';
 import { trainFlags, type TrainValues } from './commands.js';
 import { checkOptimizerFlags } from './optimizer.js';
+import { absoluteData } from './train-data.js';
 
 /** The flags of a run, all that it depends on settled. */
 export type RunValues = TrainValues & { readonly seed: number };
@@ -83,12 +84,13 @@ function newRun({ values }: Flags, writes: boolean): TrainValues {
 
 /** Paths made absolute: the run may be resumed from another folder. */
 function withPaths(values: TrainValues): TrainValues {
-  const { data, tokenizer, metrics, tensorboard } = values;
+  const { data, tokenizer, 'val-data': valData, metrics, tensorboard } = values;
   return {
     ...values,
     metrics: metrics === undefined ? undefined : resolve(metrics),
     tensorboard: tensorboard === undefined ? undefined : resolve(tensorboard),
-    data: data === '-' ? '-' : resolve(data),
+    data: absoluteData(data),
+    'val-data': valData === undefined ? undefined : resolve(valData),
     tokenizer: tokenizer === undefined ? undefined : resolve(tokenizer),
   };
 }

@@ -4,10 +4,9 @@
  */
 
 import { manualSeed, nativeInfo, setThreads } from '../../lib/index.js';
-import { readTexts, splitTokens } from '../data/index.js';
 import { generate } from '../generation/index.js';
 import { GPT } from '../models/index.js';
-import { AutoTokenizer, CharTokenizer, trainBpe, type Tokenizer } from '../tokenizers/index.js';
+import type { Tokenizer } from '../tokenizers/index.js';
 import { lockRun, Trainer, type TextSample, type TrainingResult } from '../training/index.js';
 import { resolveFlags, type ParsedFlags } from './args.js';
 import type { trainFlags } from './commands.js';
@@ -20,6 +19,7 @@ import { Progress } from './progress.js';
 import { defaultPrompt } from './prompt.js';
 import { checkHoldsRun, runFlags, settingsOf, type RunValues } from './run-flags.js';
 import { stopOnSignals } from './signals.js';
+import { openData } from './train-data.js';
 import { watchRun } from './watch.js';
 
 const say = (line: string): unknown => process.stderr.write(`${line}\n`);
@@ -35,11 +35,10 @@ export async function train(given: ParsedFlags<typeof trainFlags>): Promise<numb
   const settled = runFlags(flags, first);
   const values = { ...settled, seed: await shared(settled.seed, processes) };
   if (values.threads !== undefined) setThreads(values.threads);
-  const { text, files } = await readTexts(values.data);
-  const tokenizer = await chooseTokenizer(values, text);
-  const { train: ids, validation } = splitTokens(tokenizer.encode(text), values['val-split']);
+  const data = await openData(values);
+  const { tokenizer } = data;
   const config = modelConfig(values, tokenizer.vocabSize);
-  const plan = planRun(values, config, { train: ids.length, validation: validation.length });
+  const plan = planRun(values, config, data.tokens);
   if (dry) {
     if (first) showPlan(plan, values.json);
     await processes?.close();
@@ -53,7 +52,8 @@ export async function train(given: ParsedFlags<typeof trainFlags>): Promise<numb
   const trainer = new Trainer({
     ...trainerOptions(values),
     optimizer: optimizerOf(values, model),
-    ...{ model, tokenizer, train: ids, validation, folder, lock, processes, signal: stop.signal },
+    ...data.options(model),
+    ...{ model, tokenizer, folder, lock, processes, signal: stop.signal },
     sample: () => sampleOf(model, tokenizer, values, stop.signal),
   });
   const changes = resume ? trainer.resume() : [];
@@ -66,11 +66,7 @@ export async function train(given: ParsedFlags<typeof trainFlags>): Promise<numb
   }
 
   const { isa, threads } = nativeInfo();
-  const source = files.length === 1 ? files[0] : `${files.length} files`;
-  say(
-    `text: ${source}, ${formatCount(text.length)} characters, vocabulary ${tokenizer.vocabSize}; ` +
-      `${formatCount(ids.length)} tokens to train on, ${formatCount(validation.length)} to validate`,
-  );
+  say(data.summary);
   say(
     `model: ${values.layers} layers, ${values.heads} heads, ${values.embed} wide, ` +
       `${formatCount(model.numParameters())} parameters; ${isa}, ${threads} thread${threads === 1 ? '' : 's'}`,
@@ -90,14 +86,6 @@ export async function train(given: ParsedFlags<typeof trainFlags>): Promise<numb
   if (!result.stopped) await showSamples(model, tokenizer, values, stop.signal);
   if (values.json) printJson(result, model.numParameters());
   return stop.exitCode ?? 0;
-}
-
-async function chooseTokenizer(values: RunValues, text: string): Promise<Tokenizer> {
-  const path = values.resume ? values.model : values.tokenizer;
-  if (path !== undefined) return AutoTokenizer.fromPretrained(path);
-  if (values['tokenizer-type'] === 'char') return CharTokenizer.fromText(text);
-  const vocabSize = values['vocab-size'] ?? 1000;
-  return trainBpe([text], { vocabSize, specialTokens: ['<|endoftext|>'] });
 }
 
 function modelConfig(values: RunValues, vocabulary: number) {
@@ -126,8 +114,6 @@ function modelConfig(values: RunValues, vocabulary: number) {
 
 function trainerOptions(values: RunValues) {
   return {
-    batchSize: values.batch,
-    sequenceLength: values.seq,
     gradAccumSteps: values['grad-accum-steps'],
     ...(values.steps === undefined ? { epochs: values.epochs } : { steps: values.steps }),
     lr: values.lr,
@@ -137,7 +123,6 @@ function trainerOptions(values: RunValues) {
     ...(values.ema === undefined ? {} : { ema: values.ema }),
     weightDecay: weightDecayOf(values),
     clip: values.clip,
-    seed: values.seed,
     evalInterval: values['eval-interval'],
     saveInterval: values['save-interval'],
     sampleInterval: values['sample-interval'],

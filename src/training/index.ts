@@ -11,8 +11,8 @@ export { clipGradNorm, clipScale, gradNorm } from './clip.js';
 export { metricsFile, readMetrics, type RunPlace } from './metrics.js';
 export type { EvaluationRecord, MetricsRecord, SampleRecord, StepRecord } from './metrics-records.js';
 export * from './optimizers/index.js';
-export { nextTokenLoss, type TrainableModel } from './loss.js';
-export { type BatchLoss, type Objective, type Trainable } from './objective.js';
+export { nextTokenLoss, type PackedOptions, type TrainableModel } from './loss.js';
+export { nextToken, type BatchLoss, type Objective, type Trainable } from './objective.js';
 export { lockRun, type RunLock } from './run-lock.js';
 export {
   constantSchedule,
@@ -34,7 +34,13 @@ export {
   type ScheduleOptions,
   type WarmupStableDecayOptions,
 } from './schedules.js';
-export { maskedTokens, maskedTokensAndPairs, textClasses, textToText, type TextClassifier } from './tasks.js';
+export {
+  maskedTokens,
+  maskedTokensAndPairs,
+  textClasses,
+  textToText,
+  type TrainableClassifier,
+} from './tasks.js';
 export { Trainer } from './trainer.js';
 export type {
   CheckpointEvent,

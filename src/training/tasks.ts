@@ -46,14 +46,14 @@ export function maskedTokensAndPairs(
 }
 
 /** A model that classifies texts. */
-export interface TextClassifier {
+export interface TrainableClassifier {
   readonly config: LabelConfig;
   /** (B, T) int32 to logits, (B, L) */
   forward(ids: Tensor, options?: SegmentedEncoderOptions): Tensor;
 }
 
 /** Predicting the classes of texts. */
-export function textClasses(model: TextClassifier): Objective<ClassBatch> {
+export function textClasses(model: TrainableClassifier): Objective<ClassBatch> {
   return {
     loss: ({ ids, labels, attentionMask, tokenTypeIds }) => ({
       loss: classificationLoss(
