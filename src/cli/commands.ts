@@ -106,7 +106,7 @@ export const trainFlags = {
       default: 1,
       min: 1,
       sought: ['accum', 'accumulation', 'gradient-accumulation-steps'],
-      help: 'batches whose gradients make one step',
+      help: 'batches whose gradients make one step (under mpirun one a process)',
     }),
     lr: number({ default: 1e-3, above: 0, sought: ['learning-rate'], help: 'highest learning rate' }),
     'min-lr': number({ min: 0, help: 'learning rate at the end (default: a tenth of --lr)' }),
@@ -260,6 +260,7 @@ Token files are what tsgpt tokenize writes, or uint16 .bin files of nanoGPT and 
 with weights if they like: --data web.bin:0.7,books.bin:0.3.
 --resume needs only --model: the other flags are those of the interrupted run unless they are given.
 metrics.jsonl in the folder has a line for each step, evaluation and sample; see tsgpt visualize.
+mpirun -n N tsgpt train ... trains in N processes, which divide the --grad-accum-steps batches of a step.
 --schedule is one of ${scheduleNames.join(', ')}.
 The folder holds a GPT-2 in Hugging Face's layout, with --use-rope, --use-swiglu and --use-rmsnorm together a Llama
 (with --window and --no-bias a Mistral). Other choices under Architecture have no name elsewhere: only tsgpt loads
