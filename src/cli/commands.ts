@@ -14,6 +14,7 @@ import {
   type FlagValues,
 } from './args.js';
 import { backend, config, help, json, seed, threads } from './common-flags.js';
+import { embedFlags } from './embed-flags.js';
 import { chatFlags, evalFlags, generateFlags } from './generation-flags.js';
 import { tokenizerCommands } from './tokenizer-flags.js';
 
@@ -250,6 +251,16 @@ models with different tokenizers.`,
     examples: [
       'tsgpt eval --model shakespeare --data test.txt',
       'tsgpt eval --model gpt2 --data wikitext.txt --stride 512 --json',
+    ],
+  },
+  embed: {
+    summary: 'Makes a vector of each text, for search and comparison.',
+    flags: embedFlags,
+    notes: `Each line of standard output is an object with a text and its embedding, in the order of the texts. The dot product
+of two vectors of length 1 is their cosine.`,
+    examples: [
+      'tsgpt embed --model all-MiniLM-L6-v2 --text "A cat sat."',
+      'tsgpt embed --model all-MiniLM-L6-v2 --data sentences.txt --truncate > vectors.jsonl',
     ],
   },
   info: {

@@ -10,6 +10,7 @@ import { readFileSync } from 'node:fs';
 import { didYouMean, oneLine, TsgptError } from '../../lib/errors.js';
 import { fileError } from '../../lib/formats/system-error.js';
 import { parseFlags, UsageError } from './args.js';
+import { embedFlags } from './embed-flags.js';
 import { commandHelp, commands, infoFlags, overview, trainFlags, type CommandName } from './commands.js';
 import { chatFlags, evalFlags, generateFlags } from './generation-flags.js';
 import {
@@ -80,6 +81,11 @@ async function run(name: CommandName, args: readonly string[]): Promise<number> 
       const { values } = parseFlags(evalFlags, args);
       useBackend(values.backend);
       return (await import('./eval.js')).evaluate(values);
+    }
+    case 'embed': {
+      const { values } = parseFlags(embedFlags, args);
+      useBackend(values.backend);
+      return (await import('./embed.js')).embed(values);
     }
     case 'info':
       return (await import('./info.js')).info(parseFlags(infoFlags, args).values, version());
