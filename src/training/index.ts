@@ -32,13 +32,7 @@ export {
   type ScheduleOptions,
   type WarmupStableDecayOptions,
 } from './schedules.js';
-export {
-  maskedTokens,
-  maskedTokensAndPairs,
-  textClasses,
-  textToText,
-  type TextClassifier,
-} from './tasks.js';
+export { maskedTokens, maskedTokensAndPairs, textClasses, textToText } from './tasks.js';
 export { Trainer } from './trainer.js';
 export type {
   CheckpointEvent,
