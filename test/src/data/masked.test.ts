@@ -169,8 +169,7 @@ describe('MaskedTextSource', () => {
     const batches = maskedBatches(ids.subarray(0, 60), sizes, new Generator(1));
     const whole = batches.flatMap(({ ids: inputs, labels, attentionMask }) =>
       rows(inputs).flatMap((row, b) => {
-        const mask =
-          attentionMask === undefined ? null : (attentionMask.toArray() as unknown as boolean[][])[b];
+        const mask = attentionMask === undefined ? null : rows(attentionMask)[b];
         const real = row.map((id, t) => (rows(labels)[b][t] === -100 ? id : rows(labels)[b][t]));
         return real.filter((id, t) => (mask === null || mask[t]) && id > 4);
       }),
