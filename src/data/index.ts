@@ -14,6 +14,7 @@ export {
   readTexts,
   streamTexts,
   textExtensions,
+  type StreamOptions,
   type TextPiece,
   type Texts,
 } from './text.js';
