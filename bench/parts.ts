@@ -3,7 +3,7 @@
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { presets, type PresetName } from './models/presets.js';
+import { bertBase, miniLM, presets, type PresetName } from './models/presets.js';
 import { root, type PackageName } from './contenders.js';
 import type { CharTask } from './models/char-train.js';
 import type { GemmCase, GemmTask, GemmType } from './ops/gemm.js';
@@ -245,6 +245,29 @@ export const parts = {
     tasks({ quick }) {
       const task = { config: presets.C.config, prompt: quick ? 128 : 512, new: quick ? 16 : 128 };
       return [{ ...task, name: 'float32' }, inBfloat16({ ...task, name: 'weights' })];
+    },
+  },
+  encoder: {
+    title: 'BERT-base, float32',
+    program: 'models/encoder',
+    peer: 'encoder.py',
+    rounds: 5,
+    tolerance: 1e-3,
+    sameWeights: true,
+    compilable: true,
+    tasks({ quick }) {
+      const config = quick ? miniLM : bertBase;
+      const task = (name: string, time: number, train: boolean): Task => ({
+        name: `${name}, 8 x ${time}`,
+        config,
+        batch: 8,
+        time,
+        train,
+        lr: 1e-4,
+        seconds: quick ? 0 : 5,
+        steps: quick ? 1 : 5,
+      });
+      return [task('forward', 128, false), task('forward', 512, false), task('training step', 128, true)];
     },
   },
   memory: {

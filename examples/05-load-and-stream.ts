@@ -5,13 +5,13 @@
 // Without arguments it takes the model of 03-train-gpt. GPT-2 itself is such a folder:
 //   git clone https://huggingface.co/openai-community/gpt2
 
-import { AutoModel, AutoTokenizer, generate } from 'tsgpt';
+import { AutoModelForCausalLM, AutoTokenizer, generate } from 'tsgpt';
 
 const [source = 'models/example', prompt = 'ROMEO:'] = process.argv.slice(2);
 
 // The files stay mapped: weights are read when they are first used, in the width that they have in the file.
 const started = performance.now();
-const model = AutoModel.fromPretrained(source);
+const model = AutoModelForCausalLM.fromPretrained(source);
 const tokenizer = AutoTokenizer.fromPretrained(source);
 console.log(
   `${model.constructor.name} of ${model.numParameters().toLocaleString('en')} weights, ` +

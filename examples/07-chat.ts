@@ -8,7 +8,7 @@
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { AutoModel, AutoTokenizer, type ChatMessage, generate, PretrainedTokenizer } from 'tsgpt';
+import { AutoModelForCausalLM, AutoTokenizer, type ChatMessage, generate, PretrainedTokenizer } from 'tsgpt';
 
 const [folder = 'models/example-llama', question = 'Who art thou?'] = process.argv.slice(2);
 if (folder === 'models/example-llama' && !existsSync(join(folder, 'chat_template.jinja'))) {
@@ -18,7 +18,7 @@ if (folder === 'models/example-llama' && !existsSync(join(folder, 'chat_template
       '{% if add_generation_prompt %}ASSISTANT:\n{% endif %}',
   );
 }
-const model = AutoModel.fromPretrained(folder);
+const model = AutoModelForCausalLM.fromPretrained(folder);
 const tokenizer = AutoTokenizer.fromPretrained(folder);
 if (!(tokenizer instanceof PretrainedTokenizer))
   throw new Error(`${folder}: its tokenizer has no chat template`);

@@ -138,6 +138,14 @@ export type NativeAddon = Record<KernelName, Kernel> &
     checkFile(array: TypedArray): void;
     /** Bytes of workspace held by the kernels' threads. */
     scratchBytes(): number;
+    /** Joins the processes of an mpirun; throws with a text. Each job after it is a promise; jobs run in order. */
+    mpiOpen(): { readonly rank: number; readonly size: number; readonly library: string };
+    /** Sums arrays over the processes, in place. They must not be touched until it is done. */
+    mpiSum(...arrays: Float32Array[]): Promise<void>;
+    mpiSumNumbers(numbers: Float64Array): Promise<void>;
+    /** Copies the first process's arrays to all. */
+    mpiBroadcast(...arrays: Float32Array[]): Promise<void>;
+    mpiClose(): Promise<void>;
     info(): NativeInfo;
     setThreads(n: number): void;
   };

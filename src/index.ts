@@ -11,3 +11,4 @@ export * from './data/index.js';
 export * from './training/index.js';
 export * from './generation/index.js';
 export * from './evaluation/index.js';
+export * from './visualize/index.js';

@@ -7,7 +7,7 @@ import { FileError } from '../../lib/index.js';
 import { generate } from '../generation/index.js';
 import { PretrainedTokenizer, type ChatMessage } from '../tokenizers/index.js';
 import { chatFlags, samplingOptions, type ChatValues } from './generation-flags.js';
-import { openModel, type Opened } from './load.js';
+import { openDecoder, type Opened } from './load.js';
 import { promptLoop, settingCommands } from './prompt-loop.js';
 import { noteCut } from './prompt.js';
 
@@ -36,7 +36,7 @@ const helpText = `A line is a message. Commands:
 
 /** Runs the command and answers its exit code. */
 export function chat(values: ChatValues): Promise<number> {
-  const { model, tokenizer } = openModel(values);
+  const { model, tokenizer } = openDecoder(values);
   if (!(tokenizer instanceof PretrainedTokenizer) || tokenizer.config.chatTemplates.size === 0) {
     throw new FileError(
       values.tokenizer ?? values.model,

@@ -7,6 +7,7 @@ import {
   describeFlags,
   integer,
   number,
+  operands,
   section,
   text,
   toggle,
@@ -177,6 +178,33 @@ export const trainFlags = {
     }),
     'gen-len': integer({ default: 100, min: 1, help: 'tokens in each of them' }),
   }),
+  ...section('Seeing', {
+    metrics: text({
+      hint: 'FILE',
+      filled: true,
+      sought: ['plot', 'html', 'curves', 'report'],
+      help: 'HTML page of the run, written anew with each evaluation',
+    }),
+    live: integer({
+      hint: 'PORT',
+      min: 0,
+      max: 65535,
+      bare: 7070,
+      sought: ['serve', 'dashboard', 'port'],
+      help: 'serve that page on 127.0.0.1 while training (7070; 0: any port)',
+    }),
+    tensorboard: text({
+      hint: 'DIR',
+      filled: true,
+      sought: ['logdir', 'log-dir', 'tb'],
+      help: 'write event files for TensorBoard into this folder',
+    }),
+    'sample-interval': integer({
+      default: 0,
+      min: 0,
+      help: 'steps between samples of text, kept with the metrics; 0: none',
+    }),
+  }),
   ...section('Running', {
     threads,
     backend,
@@ -186,6 +214,19 @@ export const trainFlags = {
     help,
   }),
 };
+
+export const visualizeFlags = section('Flags', {
+  'RUN...': operands({ help: 'folders of runs; each becomes a colour' }),
+  out: text({
+    hint: 'FILE',
+    default: 'metrics.html',
+    filled: true,
+    sought: ['output', 'o'],
+    help: 'the page to write',
+  }),
+  title: text({ hint: 'TEXT', filled: true, help: 'its title (default: names of the runs)' }),
+  help,
+});
 
 export const infoFlags = section('Flags', {
   model: text({
@@ -199,6 +240,7 @@ export const infoFlags = section('Flags', {
 });
 
 export type TrainValues = FlagValues<typeof trainFlags>;
+export type VisualizeValues = FlagValues<typeof visualizeFlags>;
 export type InfoValues = FlagValues<typeof infoFlags>;
 
 interface CommandHelp {
@@ -217,6 +259,7 @@ the process at once, at the latest after the batch that is being computed. Befor
 Token files are what tsgpt tokenize writes, or uint16 .bin files of nanoGPT and llm.c. Several have commas between them,
 with weights if they like: --data web.bin:0.7,books.bin:0.3.
 --resume needs only --model: the other flags are those of the interrupted run unless they are given.
+metrics.jsonl in the folder has a line for each step, evaluation and sample; see tsgpt visualize.
 --schedule is one of ${scheduleNames.join(', ')}.
 The folder holds a GPT-2 in Hugging Face's layout, with --use-rope, --use-swiglu and --use-rmsnorm together a Llama
 (with --window and --no-bias a Mistral). Other choices under Architecture have no name elsewhere: only tsgpt loads
@@ -262,6 +305,15 @@ models with different tokenizers.`,
       'tsgpt eval --model gpt2 --data wikitext.txt --stride 512 --json',
     ],
   },
+  visualize: {
+    summary: 'Draws the metrics of one or more runs on an HTML page.',
+    flags: visualizeFlags,
+    notes: `The page needs no network. Every run writes metrics.jsonl into its folder; a run that still trains can be drawn too.`,
+    examples: [
+      'tsgpt visualize shakespeare',
+      'tsgpt visualize runs/* --out runs.html --title "learning rates"',
+    ],
+  },
   info: {
     summary: 'Shows version, instruction set, threads, backends and memory.',
     flags: infoFlags,
@@ -297,8 +349,9 @@ TSGPT_DEBUG=1 adds stack traces to errors.
 /** `tsgpt COMMAND --help`. */
 export function commandHelp(name: CommandName): string {
   const { summary, flags, notes, examples }: CommandHelp = commands[name];
+  const operand = Object.keys(flags).find((flag) => flags[flag].operand);
   const parts = [
-    `Usage: tsgpt ${name} [flags]\n\n${summary}`,
+    `Usage: tsgpt ${name} ${operand === undefined ? '' : `${operand} `}[flags]\n\n${summary}`,
     describeFlags(flags).trimEnd(),
     `\nExamples:\n${examples.map((line) => `  ${line}`).join('\n')}`,
     notes && `\n${notes}`,

@@ -5,12 +5,12 @@ import { perplexity, type PerplexityProgress, type PerplexityResult } from '../e
 import { UsageError } from './args.js';
 import { formatCount, formatDuration, formatLoss } from './format.js';
 import type { EvalValues } from './generation-flags.js';
-import { openModel } from './load.js';
+import { openDecoder } from './load.js';
 import { stopOnSignals } from './signals.js';
 
 /** Runs the command and answers its exit code. */
 export async function evaluate(values: EvalValues): Promise<number> {
-  const { model, tokenizer } = openModel(values);
+  const { model, tokenizer } = openDecoder(values);
   const { window = model.contextLength } = values;
   if (window > model.contextLength) {
     throw new UsageError(`--window ${window} is more than the model's context of ${model.contextLength}`);

@@ -11,6 +11,7 @@ import {
   type GeneratedSequence,
   type Generation,
 } from '../generation/index.js';
+import { T5 } from '../models/index.js';
 import { UsageError } from './args.js';
 import { formatCount } from './format.js';
 import { samplingOptions, type GenerateValues } from './generation-flags.js';
@@ -54,15 +55,17 @@ function checkTogether(values: GenerateValues): void {
   }
 }
 
-async function complete({ model, tokenizer }: Opened, values: GenerateValues): Promise<number> {
-  const prompt = readPrompt(values.prompt) || defaultPrompt(tokenizer);
+async function complete(opened: Opened, values: GenerateValues): Promise<number> {
+  const { model, tokenizer } = opened;
+  const prompt = promptOf(opened, values);
+  const echo = !values.json && !(model instanceof T5); // its text does not continue the prompt
   using stop = stopOnSignals('stopped');
   const generation = generateText(model, tokenizer, prompt, {
     ...samplingOptions(values, model.generationConfig),
     signal: stop.signal,
   });
   let text = '';
-  if (!values.json) process.stdout.write(prompt);
+  if (echo) process.stdout.write(prompt);
   try {
     for await (const piece of generation) {
       text += piece;
@@ -99,10 +102,7 @@ function report(generation: Generation, text?: string): void {
 async function completeAll(opened: Opened, values: GenerateValues): Promise<number> {
   const { tokenizer, model } = opened;
   const { batch, sequences, seed = Math.floor(Math.random() * 2 ** 32) } = values;
-  const prompts =
-    values.prompts === undefined
-      ? [readPrompt(values.prompt) || defaultPrompt(tokenizer)]
-      : readLines(values.prompts);
+  const prompts = values.prompts === undefined ? [promptOf(opened, values)] : readLines(values.prompts);
   using stop = stopOnSignals('stopped');
   let made = 0;
   let seconds = 0;
@@ -121,7 +121,7 @@ async function completeAll(opened: Opened, values: GenerateValues): Promise<numb
       if (!stop.signal.aborted) throw error;
       break; // what is whole was printed
     }
-    printAll(group, generation, texts, values.json);
+    printAll(group, generation, texts, values.json, !(model instanceof T5));
     made += generation.sequences.reduce((sum, { tokens }) => sum + tokens.length - 1, 0);
     seconds += generation.decodeSeconds;
   }
@@ -134,6 +134,7 @@ function printAll(
   { sequences }: BatchGeneration,
   texts: readonly string[],
   json: boolean,
+  echo: boolean,
 ): void {
   const line = ({ prompt, tokens, finishReason, score }: GeneratedSequence, text: string): string =>
     JSON.stringify({
@@ -145,7 +146,7 @@ function printAll(
     });
   for (const [i, sequence] of sequences.entries()) {
     noteCut(sequence);
-    const plain = `${prompts[sequence.prompt]}${texts[i]}\n---`;
+    const plain = `${echo ? prompts[sequence.prompt] : ''}${texts[i]}\n---`;
     process.stdout.write(`${json ? line(sequence, texts[i]) : plain}\n`);
   }
 }
@@ -155,6 +156,15 @@ function sayTokens(count: number, speed: number): void {
 }
 
 const rate = (count: number, seconds: number): number => (seconds > 0 ? count / seconds : 0);
+
+/** The prompt that was given, or what a decoder can start from. */
+function promptOf({ model, tokenizer }: Opened, values: GenerateValues): string {
+  const prompt = readPrompt(values.prompt);
+  if (prompt !== '') return prompt;
+  if (model instanceof T5)
+    throw new UsageError(`${values.model} is a T5: --prompt or --prompts must give the text that it reads`);
+  return defaultPrompt(tokenizer);
+}
 
 const readPrompt = (prompt = ''): string => (prompt === '-' ? readText('-') : prompt);
 

@@ -1,6 +1,7 @@
 /** `tsgpt generate --interactive`: each line is a prompt, or a command that changes how the next text is made. */
 
 import { generate } from '../generation/index.js';
+import { T5 } from '../models/index.js';
 import { generateFlags, samplingOptions, type GenerateValues } from './generation-flags.js';
 import type { Opened } from './load.js';
 import { promptLoop, settingCommands } from './prompt-loop.js';
@@ -42,7 +43,7 @@ export function converse({ model, tokenizer }: Opened, values: GenerateValues): 
         ...samplingOptions(current, model.generationConfig),
         signal,
       });
-      process.stdout.write(prompt);
+      if (!(model instanceof T5)) process.stdout.write(prompt);
       try {
         for await (const piece of generation) process.stdout.write(piece);
       } catch (error) {

@@ -1,18 +1,51 @@
 /** A model and its tokenizer, as the commands that use a trained model open them. */
 
-import { FileError, setThreads } from '../../lib/index.js';
-import { AutoModel, type DecoderModel } from '../models/index.js';
+import { ConfigError, FileError, setThreads } from '../../lib/index.js';
+import {
+  AutoModel,
+  AutoModelForCausalLM,
+  type DecoderModel,
+  GPT,
+  Llama,
+  type PretrainedModel,
+  T5,
+} from '../models/index.js';
 import { AutoTokenizer, type Tokenizer } from '../tokenizers/index.js';
 
-export interface Opened {
-  readonly model: DecoderModel;
+/** A model that writes text, and its tokenizer. */
+export interface Opened<M extends PretrainedModel = DecoderModel | T5> {
+  readonly model: M;
   readonly tokenizer: Tokenizer;
 }
 
+interface OpenValues {
+  readonly model: string;
+  readonly tokenizer?: string;
+  readonly threads?: number;
+}
+
+/** Opens a model that writes text: a decoder, or an encoder-decoder. */
+export const openModel = (values: OpenValues): Opened => openWith(values, generativeModel);
+
+/** Opens a model that continues text. */
+export const openDecoder = (values: OpenValues): Opened<DecoderModel> =>
+  openWith(values, (path) => AutoModelForCausalLM.fromPretrained(path));
+
+function generativeModel(path: string): DecoderModel | T5 {
+  const model = AutoModel.fromPretrained(path);
+  if (model instanceof GPT || model instanceof Llama || model instanceof T5) return model;
+  throw new ConfigError(
+    `${path}: is a ${model.constructor.name}, which writes no text; tsgpt embed takes it`,
+  );
+}
+
 /** Opens both and checks that they belong together; says on standard error what is odd about them. */
-export function openModel(values: { model: string; tokenizer?: string; threads?: number }): Opened {
+export function openWith<M extends PretrainedModel>(
+  values: OpenValues,
+  load: (path: string) => M,
+): Opened<M> {
   if (values.threads !== undefined) setThreads(values.threads);
-  const model = AutoModel.fromPretrained(values.model);
+  const model = load(values.model);
   const tokenizer = AutoTokenizer.fromPretrained(values.tokenizer ?? values.model);
   const { vocab_size: rows } = model.config;
   if (tokenizer.vocabSize > rows) {

@@ -18,8 +18,9 @@ import {
   TsgptError,
 } from '../../lib/index.js';
 import { fileError } from '../../lib/formats/system-error.js';
-import { openCheckpoint, type WeightFiles } from '../models/checkpoint.js';
+import { type ConfigFile, openCheckpoint, type WeightFiles } from '../models/checkpoint.js';
 import { AutoModel } from '../models/index.js';
+import { robertaTypes } from '../models/roberta.js';
 import { AutoTokenizer, type PretrainedTokenizer } from '../tokenizers/index.js';
 import { formatBytes } from './format.js';
 
@@ -29,6 +30,8 @@ export interface ModelReport {
   readonly format: 'safetensors' | 'gguf';
   /** `model_type` or `general.architecture`. */
   readonly architecture: string | null;
+  /** The class that config.json names, of the base model or with a head: `BertForMaskedLM`. */
+  readonly class: string | null;
   /** Whether this version runs models of that architecture. */
   readonly supported: boolean;
   readonly context: number | null;
@@ -64,7 +67,10 @@ export function describeModel(path: string, check: boolean): ModelReport {
   };
 }
 
-type Opened = Pick<ModelReport, 'format' | 'architecture' | 'supported' | 'context' | 'tokenizer'> & {
+type Opened = Pick<
+  ModelReport,
+  'format' | 'architecture' | 'class' | 'supported' | 'context' | 'tokenizer'
+> & {
   readonly weights: WeightFiles;
 };
 
@@ -74,6 +80,7 @@ function open(path: string): Opened {
   return {
     format: 'safetensors',
     architecture: null,
+    class: null,
     supported: false,
     context: null,
     tokenizer: 'none: the file holds weights only; give the model folder',
@@ -93,7 +100,8 @@ function openFolder(path: string): Opened {
   const { config, weights } = openCheckpoint(path);
   return {
     format: 'safetensors',
-    ...named(config.model_type, config.max_position_embeddings ?? config.n_positions),
+    ...named(config.model_type, contextOf(config)),
+    class: Array.isArray(config.architectures) ? String(config.architectures[0]) : null,
     tokenizer: describeTokenizer(() => AutoTokenizer.fromPretrained(path)),
     weights,
   };
@@ -104,6 +112,7 @@ function openGgufFile(file: GgufFile): Opened {
   return {
     format: 'gguf',
     ...named(architecture, file.metadata.get(`${String(architecture)}.context_length`)),
+    class: null,
     tokenizer: describeTokenizer(() => AutoTokenizer.fromGguf(file.metadata)),
     weights: {
       path: file.path,
@@ -116,6 +125,18 @@ function openGgufFile(file: GgufFile): Opened {
       close: () => file.close(),
     },
   };
+}
+
+/** T5 has no limit, whatever its configuration says; RoBERTa's positions begin behind the padding token's id. */
+function contextOf({
+  model_type: type,
+  max_position_embeddings: most,
+  n_positions,
+  pad_token_id: pad,
+}: ConfigFile): unknown {
+  if (type === 't5') return null;
+  const reserved = robertaTypes.includes(String(type)) && typeof pad === 'number' ? pad + 1 : 0;
+  return typeof most === 'number' ? most - reserved : n_positions;
 }
 
 function named(type: unknown, context: unknown): Pick<Opened, 'architecture' | 'supported' | 'context'> {
@@ -157,6 +178,7 @@ export function modelRows(report: ModelReport): Record<string, string> {
     format: report.format === 'gguf' ? 'GGUF' : 'safetensors',
     architecture:
       report.supported || report.architecture === null ? known : `${known}, which cannot be run here`,
+    ...(report.class === null ? {} : { class: report.class }),
     ...(report.context === null ? {} : { context: `${report.context.toLocaleString('en')} tokens` }),
     parameters: report.parameters.toLocaleString('en'),
     tensors: `${report.tensors}: ${dtypes.join(', ')}`,

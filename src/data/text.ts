@@ -37,8 +37,24 @@ export interface Texts {
  * const { text } = await readTexts('books/*.txt');
  */
 export async function readTexts(sources: string | readonly string[]): Promise<Texts> {
+  const found = await readFiles(sources);
+  const files = found.map(({ file }) => file);
+  const text = found
+    .map(({ text: t }, i) => (i === found.length - 1 || t === '' || t.endsWith('\n') ? t : `${t}\n`))
+    .join('');
+  if (text === '') {
+    const name = files.length === 1 ? files[0] : `${files[0]} and ${files.length - 1} more`;
+    throw new FileError(name === '-' ? 'standard input' : name, 'is empty: there is no text to read');
+  }
+  return { text, files };
+}
+
+/** The same files, each with its text. */
+export async function readFiles(
+  sources: string | readonly string[],
+): Promise<{ readonly file: string; readonly text: string }[]> {
   const files = listFiles(sources);
-  const texts: string[] = [];
+  const found: { file: string; text: string }[] = [];
   let length = 0;
   for (const file of files) {
     const bytes = unpacked(file, file === '-' ? await readStandardInput() : readBytes(file));
@@ -50,16 +66,9 @@ export async function readTexts(sources: string | readonly string[]): Promise<Te
         `is too much text: together more than ${constants.MAX_STRING_LENGTH} characters`,
       );
     }
-    texts.push(text);
+    found.push({ file, text });
   }
-  const text = texts
-    .map((t, i) => (i === texts.length - 1 || t === '' || t.endsWith('\n') ? t : `${t}\n`))
-    .join('');
-  if (text === '') {
-    const name = files.length === 1 ? files[0] : `${files[0]} and ${files.length - 1} more`;
-    throw new FileError(name === '-' ? 'standard input' : name, 'is empty: there is no text to read');
-  }
-  return { text, files };
+  return found;
 }
 
 /** A piece of a file's text. */

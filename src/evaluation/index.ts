@@ -1,6 +1,13 @@
 /** Measuring models. */
 
 export {
+  maskedAccuracy,
+  unigramAccuracy,
+  type MaskedAccuracy,
+  type MaskedPredictor,
+} from './masked-accuracy.js';
+
+export {
   perplexity,
   type LanguageModel,
   type PerplexityOptions,

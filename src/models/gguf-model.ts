@@ -2,6 +2,8 @@
  * Models in GGUF files, told in Hugging Face's words: llama.cpp's metadata as a configuration, its names of tensors as those
  * of the published checkpoints. Sources: llama.cpp's conversion (convert_hf_to_gguf.py) and its reader (llama-model.cpp).
  *
+ * `bert` files are encoders for sentence embeddings, which llama.cpp's conversion leaves without pooler and heads.
+ *
  * Two layouts differ. Rows of `llama` queries and keys are interleaved for pairs (2i, 2i + 1), where Hugging Face's turn
  * (i, i + D/2): they are put back. GPT-2's matrices are stored [out, in]; its checkpoints have them [in, out].
  */
@@ -96,6 +98,36 @@ const architectures: Readonly<Record<string, Architecture>> = {
     },
     ignored: /^$/,
     restore: (name, t) => (/\.c_\w+\.weight$/.test(name) ? compact(() => transpose(t, 0, 1)) : t),
+  },
+  bert: {
+    config: (file) => ({
+      model_type: 'bert',
+      vocab_size: file.rows('token_embd.weight'),
+      hidden_size: file.count('embedding_length'),
+      num_hidden_layers: file.count('block_count'),
+      num_attention_heads: file.count('attention.head_count'),
+      intermediate_size: file.count('feed_forward_length'),
+      max_position_embeddings: file.rows('position_embd.weight'),
+      type_vocab_size: file.rows('token_types.weight'),
+      layer_norm_eps: file.number('attention.layer_norm_epsilon', 1e-12),
+      pad_token_id: specialTokens(file).pad_token_id ?? null,
+    }),
+    names: {
+      token_embd: 'embeddings.word_embeddings',
+      position_embd: 'embeddings.position_embeddings',
+      token_types: 'embeddings.token_type_embeddings',
+      token_embd_norm: 'embeddings.LayerNorm',
+      'blk.N.attn_q': 'encoder.layer.N.attention.self.query',
+      'blk.N.attn_k': 'encoder.layer.N.attention.self.key',
+      'blk.N.attn_v': 'encoder.layer.N.attention.self.value',
+      'blk.N.attn_output': 'encoder.layer.N.attention.output.dense',
+      'blk.N.attn_output_norm': 'encoder.layer.N.attention.output.LayerNorm',
+      'blk.N.ffn_up': 'encoder.layer.N.intermediate.dense',
+      'blk.N.ffn_down': 'encoder.layer.N.output.dense',
+      'blk.N.layer_output_norm': 'encoder.layer.N.output.LayerNorm',
+    },
+    ignored: /^cls\./,
+    restore: (_, t) => t,
   },
 };
 
@@ -286,7 +318,8 @@ export function ggufCheckpoint(gguf: GgufFile): Checkpoint {
 function hubName(name: string, { names }: Architecture): string {
   const [, layer, stem, kind] = /^(?:blk\.(\d+)\.)?(.+)\.(weight|bias)$/.exec(name) ?? [];
   const key = layer === undefined ? stem : `blk.N.${stem}`;
-  return Object.hasOwn(names, key) ? `${names[key].replace('N', layer)}.${kind}` : name;
+  if (!Object.hasOwn(names, key)) return name;
+  return `${layer === undefined ? names[key] : names[key].replace('N', layer)}.${kind}`;
 }
 
 function generationConfigOf(config: ConfigFile): GenerationConfig {

@@ -1,6 +1,22 @@
 /** The model architectures, one file each. */
 
-export { AutoModel, type DecoderModel } from './auto.js';
+export {
+  AutoModel,
+  AutoModelForCausalLM,
+  AutoModelForMaskedLM,
+  AutoModelForQuestionAnswering,
+  AutoModelForSeq2SeqLM,
+  AutoModelForSequenceClassification,
+  AutoModelForTextEncoding,
+  AutoModelForTokenClassification,
+  type AnswerModel,
+  type DecoderModel,
+  type EncoderModel,
+  type MaskedModel,
+  type PretrainedModel,
+  type TextClassifier,
+  type TokenClassifier,
+} from './auto.js';
 export type { Checkpoint, GenerationConfig, WeightFiles } from './checkpoint.js';
 export { KVCache, type KVCacheSizes, type LayerCache } from './cache.js';
 export { Llama } from './llama.js';

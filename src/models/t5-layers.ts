@@ -5,6 +5,7 @@
 
 import {
   add,
+  type AttentionOptions,
   attentionWeights,
   type Generator,
   mul,
@@ -22,14 +23,22 @@ import { relativeBias } from './relative-bias.js';
 import { type Seq2SeqCache } from './seq2seq-cache.js';
 import { type T5Config } from './t5.js';
 
+/** Which keys attention sees, and what it adds to the scores. */
+export interface T5Scores {
+  /** The bias by distance, (H, T + S - 1), or null where it is part of the mask. */
+  readonly relativeBias: Tensor | null;
+  /** Added to the scores, broadcast to (B, H, T, S), or null. */
+  readonly mask: Tensor | null;
+  /** The lengths of texts that are packed (packing.ts): in self-attention of queries and keys, else of keys. */
+  readonly lengths: Int32Array | null;
+}
+
 /** What the layers of a stack share in a forward pass. */
 export interface T5Context {
-  /** Added to the scores of self-attention: (1, H, T, S), where the encoder's text is padded (B, H, S, S). */
-  readonly bias: Tensor;
-  /** Keys and values of the encoder's output for a layer of the decoder. */
+  readonly self: T5Scores;
+  /** Keys and values of the encoder's output for a layer of the decoder, and the attention to them. */
   readonly source?: (layer: number) => readonly [Tensor, Tensor];
-  /** Added to the scores over these, or null. */
-  readonly padding?: Tensor | null;
+  readonly cross?: T5Scores;
   /** Where attention weights are wanted: of self-attention, and of the attention to the encoder's output. */
   readonly attentions?: Tensor[];
   readonly crossAttentions?: Tensor[];
@@ -77,11 +86,14 @@ class Attention extends Module {
 
   /** @param x (B, T, C) */
   forward(x: Tensor, [k, v]: readonly [Tensor, Tensor], options: AttentionContext): Tensor {
-    const { mask, causal, attentions } = options;
+    const { mask, relativeBias, queryLengths, keyLengths, causal, attentions } = options;
     const q = this.#heads(this.q.forward(x));
     attentions?.push(attentionWeights(q, k, { mask, causal, scale: 1 }).keep());
     const y = scaledDotProductAttention(q, k, v, {
       mask,
+      relativeBias,
+      queryLengths,
+      keyLengths,
       causal,
       scale: 1,
       dropout: this.training ? this.c.dropout_rate : 0,
@@ -91,11 +103,10 @@ class Attention extends Module {
   }
 }
 
-interface AttentionContext {
-  readonly mask: Tensor | null;
-  readonly causal: boolean;
-  readonly attentions: Tensor[] | undefined;
-}
+type AttentionContext = Pick<
+  AttentionOptions,
+  'mask' | 'relativeBias' | 'queryLengths' | 'keyLengths' | 'causal'
+> & { readonly attentions: Tensor[] | undefined };
 
 /** A residual branch: x + dropout(sublayer(norm(x))). */
 abstract class Branch extends Module {
@@ -126,10 +137,11 @@ class SelfAttentionLayer extends Branch {
     this.SelfAttention = new Attention(c, generator, hasBias);
   }
 
-  forward(x: Tensor, { bias, attentions }: T5Context, cache?: LayerCache): Tensor {
+  forward(x: Tensor, { self: { lengths, ...scores }, attentions }: T5Context, cache?: LayerCache): Tensor {
     return this.around(x, (normed) => {
       const fresh = this.SelfAttention.keysAndValues(normed);
-      const options = { mask: bias, causal: this.causal, attentions };
+      const packed = { queryLengths: lengths, keyLengths: lengths };
+      const options = { ...scores, ...packed, causal: this.causal, attentions };
       return this.SelfAttention.forward(normed, cache?.append(...fresh) ?? fresh, options);
     });
   }
@@ -144,8 +156,8 @@ export class CrossAttentionLayer extends Branch {
   }
 
   forward(x: Tensor, source: readonly [Tensor, Tensor], context: T5Context): Tensor {
-    const { padding = null, crossAttentions } = context;
-    const options = { mask: padding, causal: false, attentions: crossAttentions };
+    const { lengths, ...scores } = context.cross!;
+    const options = { ...scores, keyLengths: lengths, causal: false, attentions: context.crossAttentions };
     return this.around(x, (normed) => this.EncDecAttention.forward(normed, source, options));
   }
 }
@@ -244,7 +256,7 @@ export class T5Stack extends Module {
     this.dropout = new Dropout(c.dropout_rate, generator);
   }
 
-  /** The bias of `queries` positions, the last of `keys`: (1, H, queries, keys). */
+  /** The bias of `queries` positions, the last of `keys`: (H, queries + keys - 1). */
   bias(queries: number, keys: number): Tensor {
     const table = this.block[0].layer[0].SelfAttention.relative_attention_bias!.weight;
     return relativeBias(table, queries, keys, {
@@ -254,7 +266,7 @@ export class T5Stack extends Module {
     });
   }
 
-  /** @param x (B, T, C), embedded ids @param last Whether only the last position is wanted. */
+  /** @param x (B, T, C), or (1, N, C) packed, embedded ids @param last Whether only the last position is wanted. */
   forward(
     x: Tensor,
     context: T5Context,

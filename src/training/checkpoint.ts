@@ -4,6 +4,7 @@
  *
  *     config.json  model.safetensors  tokenizer.json     the model after the last save: what generate loads
  *     training_state.safetensors                         states of the optimizer; step, random streams, ... as notes
+ *     metrics.jsonl                                      every step, evaluation and sample, a line each (metrics.ts)
  *     best/                                              the model with the least validation loss, and which that is
  *     checkpoint-<step>/                                 earlier saves, whole folders like this one (hard links)
  *     training.lock                                      held by the run that is going on (run-lock.ts)
@@ -28,6 +29,7 @@ import { fileError } from '../../lib/formats/system-error.js';
 import type { Tensor } from '../../lib/tensor.js';
 import type { JsonValue, RunIdentity, StreamState } from '../data/batch-source.js';
 import type { Tokenizer } from '../tokenizers/tokenizer.js';
+import { metricsFile } from './metrics.js';
 import { lockFile } from './run-lock.js';
 
 /** A model that can write itself into a folder. */
@@ -243,7 +245,10 @@ export function keepSnapshot(folder: string, step: number, keep: number): string
   createFolder(snapshot, (staging) => {
     for (const entry of readdirSync(folder, { withFileTypes: true })) {
       if (!entry.isFile() || entry.name.startsWith('.') || entry.name === lockFile) continue;
-      share(join(folder, entry.name), join(staging, entry.name));
+      const [from, to] = [join(folder, entry.name), join(staging, entry.name)];
+      if (entry.name === metricsFile)
+        copyFileSync(from, to); // it is written on
+      else share(from, to);
     }
   });
   const earlier = subfolders(folder)

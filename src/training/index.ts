@@ -8,6 +8,8 @@ export {
   type TrainingProgress,
 } from './checkpoint.js';
 export { clipGradNorm, clipScale, gradNorm } from './clip.js';
+export { metricsFile, readMetrics, type RunPlace } from './metrics.js';
+export type { EvaluationRecord, MetricsRecord, SampleRecord, StepRecord } from './metrics-records.js';
 export * from './optimizers/index.js';
 export { nextTokenLoss, type PackedOptions, type TrainableModel } from './loss.js';
 export { nextToken, type BatchLoss, type Objective, type Trainable } from './objective.js';
@@ -32,12 +34,21 @@ export {
   type ScheduleOptions,
   type WarmupStableDecayOptions,
 } from './schedules.js';
+export {
+  maskedTokens,
+  maskedTokensAndPairs,
+  textClasses,
+  textToText,
+  type TrainableClassifier,
+} from './tasks.js';
 export { Trainer } from './trainer.js';
 export type {
   CheckpointEvent,
   EvaluationEvent,
+  SampleEvent,
   SourceTrainerOptions,
   StepEvent,
+  TextSample,
   TrainerEvents,
   TrainerOptions,
   TrainingResult,

@@ -1,10 +1,12 @@
 /** What a training run is given, what it reports while it goes on, and what it comes to; the loop is trainer.ts. */
 
+import type { ProcessGroup } from '../../lib/process-group.js';
 import type { Generator } from '../../lib/random.js';
 import type { BatchSource } from '../data/batch-source.js';
 import type { Tokenizer } from '../tokenizers/tokenizer.js';
 import type { Evaluation, Savable } from './checkpoint.js';
 import type { TrainableModel } from './loss.js';
+import type { MetricsRecord } from './metrics-records.js';
 import type { Objective, Trainable } from './objective.js';
 import type { Optimizer, ParameterGroup } from './optimizers/index.js';
 import type { RunLock } from './run-lock.js';
@@ -105,8 +107,20 @@ export interface RunOptions {
    * else none.
    */
   readonly keep?: number;
+  /**
+   * What the model writes: asked every `sampleInterval` steps with dropout off, for one or more texts, which are reported as
+   * `sample` events and kept in metrics.jsonl. The run waits for it. It must not draw from `generator`.
+   */
+  readonly sample?: (step: number) => Promise<readonly TextSample[]>;
+  /** Steps between samples, 0 by default: none. */
+  readonly sampleInterval?: number;
   /** Notes to save with the run. */
   readonly settings?: Readonly<Record<string, unknown>>;
+  /**
+   * The processes that train together, each with a trainer of the same options: they divide the `gradAccumSteps` batches of
+   * a step, and the evaluations, among them; the first one writes. Results are those of one process up to rounding.
+   */
+  readonly processes?: ProcessGroup;
   /** Stops the run: the step is finished and saved. */
   readonly signal?: AbortSignal;
 }
@@ -126,6 +140,18 @@ export interface StepEvent {
   readonly tokens: number;
   /** Speed of training over about the last second. */
   readonly tokensPerSecond: number;
+}
+
+/** A text that a model in training wrote. */
+export interface TextSample {
+  readonly prompt: string;
+  /** What the model wrote after the prompt. */
+  readonly text: string;
+}
+
+/** A text that the model wrote after a step. */
+export interface SampleEvent extends TextSample {
+  readonly step: number;
 }
 
 /** After each evaluation. */
@@ -172,6 +198,9 @@ export interface TrainingResult {
 export interface TrainerEvents {
   step: [StepEvent];
   evaluation: [EvaluationEvent];
+  sample: [SampleEvent];
+  /** Each line of metrics.jsonl, also where there is no folder to write it in. */
+  metrics: [MetricsRecord];
   checkpoint: [CheckpointEvent];
   done: [TrainingResult];
 }
@@ -179,7 +208,7 @@ export interface TrainerEvents {
 const runOptionNames = [
   'model', 'train', 'validation', 'gradAccumSteps', 'steps', 'epochs', 'lr', 'minLr', 'warmup', 'schedule', 'ema',
   'weightDecay', 'betas', 'optimizer', 'clip', 'generator', 'evalInterval', 'folder', 'lock', 'tokenizer', 'saveInterval',
-  'keep', 'settings', 'signal',
+  'keep', 'sample', 'sampleInterval', 'settings', 'processes', 'signal',
 ]; // prettier-ignore
 
 /** Names of the options of each form, to tell the unknown ones. */

@@ -8,7 +8,7 @@
 import { EventEmitter } from 'node:events';
 import { setImmediate } from 'node:timers/promises';
 
-import { backward } from '../../lib/autograd.js';
+import { backward, type BackwardOptions } from '../../lib/autograd.js';
 import { ArgumentError } from '../../lib/errors.js';
 import { defaultGenerator, type Generator } from '../../lib/random.js';
 import { scope, type Tensor } from '../../lib/tensor.js';
@@ -17,10 +17,12 @@ import type { Batch } from '../data/tokens.js';
 import { AdamW, decayGroups, type Optimizer } from './optimizers/index.js';
 import { readTrainingState, type TrainingProgress } from './checkpoint.js';
 import { clipScale, gradNorm } from './clip.js';
+import { DataParallel } from './data-parallel.js';
 import { restoreWeights, WeightAverage } from './ema.js';
 import { evaluateLoss } from './evaluation.js';
 import { learningRatesOf } from './learning-rate.js';
 import { learningOf, type Learning } from './learning.js';
+import { RunRecorder } from './recorder.js';
 import { differences } from './run-identity.js';
 import { batchesOfRun, checkCount } from './run-length.js';
 import type { RunLock } from './run-lock.js';
@@ -60,6 +62,10 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
   /** The weights' moving average, where one is kept. */
   readonly #average: WeightAverage | null;
   readonly #generator: Generator;
+  /** What this process does with others, where there are any. */
+  readonly #parallel: DataParallel | null;
+  /** Whether the processes have agreed to stop. */
+  #agreedToStop = false;
   readonly #accumulation: number;
   /** Batches of the whole run. */
   readonly #batches: number;
@@ -67,6 +73,7 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
   readonly #clip: number;
   readonly #evalInterval: number;
   readonly #saver: RunSaver;
+  readonly #recorder: RunRecorder;
   readonly #state: RunState = {
     step: 0,
     tokens: 0,
@@ -107,6 +114,9 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
     const { lr, schedule, identity: rates } = learningRatesOf(options, this.steps);
     this.#schedule = schedule;
     this.#params = model.parameters().filter((p) => p.requiresGrad); // frozen weights stay as they are
+    const { processes } = options;
+    this.#parallel =
+      processes === undefined || processes.size === 1 ? null : new DataParallel(processes, this.#params);
     this.#average = options.ema === undefined ? null : new WeightAverage(this.#params, options.ema);
     const groups = decayGroups(this.#params, weightDecay);
     this.#optimizer = options.optimizer?.(groups, lr) ?? new AdamW(groups, { lr, betas, weightDecay });
@@ -118,11 +128,19 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
       ...this.#optimizer.settings,
       ...{ weightDecay, clip: this.#clip, ...(options.ema === undefined ? {} : { ema: options.ema }) },
     };
-    const { tokenizer, folder, lock } = options;
+    const { tokenizer, lock } = options;
+    const folder = this.#writes ? options.folder : undefined;
+    this.#recorder = new RunRecorder(
+      { folder, ...(this.#writes ? { sample: options.sample, sampleInterval: options.sampleInterval } : {}) },
+      { metrics: (record) => this.emit('metrics', record), sample: (event) => this.emit('sample', event) },
+    );
     this.#saver = new RunSaver(
       {
         ...{ model: this.#savedModel(), tokenizer, folder, lock, saveInterval, keep },
-        state: () => ({ progress: this.#progress(), tensors: this.#tensors() }),
+        state: () => {
+          this.#recorder.sync();
+          return { progress: this.#progress(), tensors: this.#tensors() };
+        },
         report: (event) => this.emit('checkpoint', event),
       },
       this.#state,
@@ -185,17 +203,25 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
     let lock: RunLock | undefined;
     try {
       lock = this.#saver.takeFolder();
+      this.#recorder.open(this.#state);
       if (this.#average?.isSwapped) this.#average.swap(); // after an earlier call
       this.#model.train(true);
+      this.#agreedToStop = false;
+      await this.#parallel?.begin(this.#generator);
       for (;;) {
         const best = this.#evaluationIsDue() && (await this.#evaluate());
         const last = this.#state.step >= this.steps || this.#stopped;
+        if (last) await this.#parallel?.check();
         this.#saver.saveIfDue(last, best);
         if (last) break;
-        this.emit('step', await this.#trainStep());
+        const event = await this.#trainStep();
+        this.#recorder.step(event);
+        this.emit('step', event);
+        if (!this.#stopped) await this.#recorder.sampleIfDue(event.step, this.#model, this.#average);
         await setImmediate(); // signals, timers and other work get their turn
       }
     } finally {
+      this.#recorder.close();
       lock?.[Symbol.dispose]();
       this.#running = false;
       this.#model.train(false);
@@ -217,7 +243,17 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
   }
 
   get #stopped(): boolean {
+    return this.#parallel === null ? this.#isAsked : this.#agreedToStop;
+  }
+
+  /** Whether the signal has come to this process. */
+  get #isAsked(): boolean {
     return this.#options.signal?.aborted ?? false;
+  }
+
+  /** Whether this process is the one that saves. */
+  get #writes(): boolean {
+    return this.#parallel === null || this.#parallel.group.rank === 0;
   }
 
   async #trainStep(): Promise<StepEvent> {
@@ -229,14 +265,7 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
       );
     }
     const batches = Math.min(this.#accumulation, this.#batches - this.#state.step * this.#accumulation);
-    let sum = 0;
-    let read = 0;
-    for (let i = 0; i < batches; i++) {
-      if (i > 0) await setImmediate();
-      const { loss, tokens } = scope(() => this.#accumulate());
-      sum += loss;
-      read += tokens;
-    }
+    const [sum, read] = await this.#gather(batches);
     const loss = sum / batches;
     const norm = scope(() => this.#update(lr, sum, batches));
     this.#state.step++;
@@ -256,11 +285,36 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
     };
   }
 
+  /** Adds up the gradients of the step's batches; gives the sum of their losses, and their tokens. */
+  async #gather(batches: number): Promise<[loss: number, tokens: number]> {
+    const { source } = this.#learning;
+    const parallel = this.#parallel;
+    const mine = Array.from({ length: batches }, (_, i) => i).filter((i) => parallel?.isMine(i) ?? true);
+    let sum = 0;
+    let read = 0;
+    for (let i = 0; i < batches; i++) {
+      if (i > 0) await setImmediate();
+      if (!mine.includes(i)) {
+        scope(() => void source.next()); // another process's
+        continue;
+      }
+      const { loss, tokens } = scope(() =>
+        this.#accumulate(i === mine.at(-1) ? parallel?.onLeaf : undefined),
+      );
+      sum += loss;
+      read += tokens;
+    }
+    if (parallel === null) return [sum, read];
+    const [loss, tokens, stops] = await parallel.finish([sum, read, this.#isAsked ? 1 : 0]);
+    this.#agreedToStop = stops > 0;
+    return [loss, tokens];
+  }
+
   /** Adds the gradients of one batch; gives its loss and its tokens. */
-  #accumulate(): { loss: number; tokens: number } {
+  #accumulate(onLeaf: BackwardOptions['onLeaf']): { loss: number; tokens: number } {
     const { source, objective } = this.#learning;
     const { loss, tokens } = objective.loss(source.next());
-    backward(loss);
+    backward(loss, undefined, onLeaf === undefined ? {} : { onLeaf });
     return { loss: loss.item(), tokens };
   }
 
@@ -293,9 +347,14 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
     const begin = performance.now();
     const { objective, validation } = this.#learning;
     this.#average?.swap();
-    const loss = await evaluateLoss(this.#model, objective, validation!, () => this.#stopped).finally(() =>
-      this.#average?.swap(),
-    );
+    const { processes } = this.#options;
+    const loss = await evaluateLoss(
+      this.#model,
+      objective,
+      validation!,
+      () => this.#stopped,
+      processes,
+    ).finally(() => this.#average?.swap());
     if (loss === null) return false;
     if (!Number.isFinite(loss))
       throw diverged(`the validation loss after step ${this.#state.step} is ${loss}`);
@@ -304,14 +363,10 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
     if (best) this.#state.best = this.#state.evaluation;
     const seconds = (performance.now() - begin) / 1000;
     const trainLoss = mean(this.#state.recentLosses);
-    this.emit('evaluation', {
-      step: this.#state.step,
-      loss,
-      perplexity: Math.exp(loss),
-      trainLoss,
-      best,
-      seconds,
-    });
+    const { step } = this.#state;
+    const event = { step, loss, perplexity: Math.exp(loss), trainLoss, best, seconds };
+    this.#recorder.evaluation(event);
+    this.emit('evaluation', event);
     return best;
   }
 

@@ -20,7 +20,13 @@ export async function compiled(): Promise<void> {
       try {
         if (!isStale()) return; // the other was faster
         const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
-        spawnSync(process.execPath, [tsc, '-p', 'tsconfig.build.json'], { cwd: root, stdio: 'inherit' });
+        const projects = [
+          ['-p', 'src/visualize/browser', '--noEmit', 'false'],
+          ['-p', 'tsconfig.build.json'],
+        ];
+        for (const project of projects) {
+          spawnSync(process.execPath, [tsc, ...project], { cwd: root, stdio: 'inherit' });
+        }
         return;
       } finally {
         rmSync(lock, { recursive: true });

@@ -2,7 +2,13 @@
 
 import { describe, expect, it } from 'vitest';
 
-import { AutoModel, AutoTokenizer, generate, openGguf, type Tokenizer } from '../../../src/index.js';
+import {
+  AutoModelForCausalLM,
+  AutoTokenizer,
+  generate,
+  openGguf,
+  type Tokenizer,
+} from '../../../src/index.js';
 import { isMissing, readShared, shared } from '../../support/shared.js';
 
 interface Recorded {
@@ -30,7 +36,7 @@ describe.skipIf(isMissing('models', 'stories260K-hf'))('stories260K', () => {
     ['its folder', folder, () => AutoTokenizer.fromPretrained(folder)],
     ['its GGUF file', gguf, () => ggufTokenizer(gguf)],
   ])('tells the published story from %s', async (_, path, open) => {
-    const generation = generate(AutoModel.fromPretrained(path), open(), prompt, greedy);
+    const generation = generate(AutoModelForCausalLM.fromPretrained(path), open(), prompt, greedy);
     const pieces: string[] = [];
     for await (const piece of generation) pieces.push(piece);
     expect(generation.tokens).toEqual(ids);
@@ -41,7 +47,7 @@ describe.skipIf(isMissing('models', 'stories260K-hf'))('stories260K', () => {
 
   it('continues a prompt with its spaces, side by side with others', async () => {
     const tokenizer = AutoTokenizer.fromPretrained(folder);
-    const model = AutoModel.fromPretrained(folder);
+    const model = AutoModelForCausalLM.fromPretrained(folder);
     const prompts = ['Once upon a time', 'Lily and Ben', 'The big red ball was'];
     const batch = generate(model, tokenizer, prompts, { doSample: false, maxNewTokens: 60 });
     const texts = await batch.texts();

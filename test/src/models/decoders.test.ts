@@ -274,10 +274,10 @@ describe.each(Object.entries(kinds))('%s', (name, kind) => {
     );
     const later = int32(rows.map((row) => row.map((_, i) => (i === 3 ? 4 : 0))));
     expect(forward(later)).toThrow(
-      /documentStarts must be columns at or before their own, got 4 at column 3 of row 0/,
+      /documentStarts must be that of the token before or the token's own column, got 4 at column 3 of row 0/,
     );
-    const falling = int32(rows.map((row) => row.map((_, i) => (i === 3 ? 2 : 0))));
-    expect(forward(falling)).toThrow(/firstKeys must not fall along a row/);
+    const falling = int32(rows.map((row) => row.map((_, i) => (i === 3 ? 3 : 0))));
+    expect(forward(falling)).toThrow(/got 0 at column 4 of row 0/);
     using cache = model.newCache(2);
     const zeros = int32(rows.map((row) => row.map(() => 0)));
     expect(forward(zeros, { cache })).toThrow(

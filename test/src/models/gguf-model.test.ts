@@ -8,6 +8,8 @@ import { afterAll, describe, expect, it } from 'vitest';
 
 import {
   AutoModel,
+  AutoModelForCausalLM,
+  BertModel,
   ConfigError,
   contiguous,
   type DecoderModel,
@@ -56,7 +58,7 @@ describe.skipIf(isMissing('models', 'stories260K-gguf'))('stories260K', () => {
   const original = Llama.fromPretrained(file('stories260K-hf'));
 
   it('in F32 has the weights and the configuration of the folder, and generates the published 200 tokens', () => {
-    const model = AutoModel.fromPretrained(file('stories260K-gguf/stories260K-f32.gguf')) as Llama;
+    const model = AutoModelForCausalLM.fromPretrained(file('stories260K-gguf/stories260K-f32.gguf')) as Llama;
     // The file stores the tied head twice.
     const config = { ...original.config, tie_word_embeddings: false };
     expect(model.config).toMatchObject({ ...config, rms_norm_eps: expect.closeTo(1e-5, 12) as number });
@@ -207,7 +209,7 @@ describe('recorded models as GGUF', () => {
   it.each(['hf-llama-gqa', 'hf-qwen2-shards', 'hf-llama-bias'])('%s gives the same bits', (name) => {
     const model = Llama.fromPretrained(golden(name), { dtype: 'float32' });
     writeLlama(model);
-    const read = AutoModel.fromPretrained(path) as Llama;
+    const read = AutoModelForCausalLM.fromPretrained(path) as Llama;
     expect(read.config.model_type).toBe(model.config.model_type);
     expect(read.config.tie_word_embeddings).toBe(model.config.tie_word_embeddings);
     // Their norms' epsilon went through float32.
@@ -249,7 +251,7 @@ describe('recorded models as GGUF', () => {
       'gpt2.attention.layer_norm_epsilon': { float32: c.layer_norm_epsilon },
     };
     writeGguf(path, metadata, tensors);
-    const read = AutoModel.fromPretrained(path) as GPT;
+    const read = AutoModelForCausalLM.fromPretrained(path) as GPT;
     expect(read).toBeInstanceOf(GPT);
     const same = new GPT({ ...c, layer_norm_epsilon: read.config.layer_norm_epsilon });
     same.loadStateDict(model.stateDict());
@@ -258,6 +260,57 @@ describe('recorded models as GGUF', () => {
     writeGguf(path, metadata, { ...tensors, 'output.weight': tensors['token_embd.weight'] });
     expect(bits(logits(GPT.fromPretrained(path)))).toEqual(bits(logits(same)));
     expect(() => Llama.fromPretrained(path)).toThrow(/model_type is "gpt2", this class loads 'llama'/);
+  });
+
+  it('a BERT without pooler and heads, which llama.cpp leaves out', () => {
+    const model = BertModel.fromPretrained(golden('hf-bert-tokcls'), { pooler: false });
+    const { config: c } = model;
+    const names: [RegExp, string][] = [
+      [/^embeddings\.word_embeddings/, 'token_embd'],
+      [/^embeddings\.position_embeddings/, 'position_embd'],
+      [/^embeddings\.token_type_embeddings/, 'token_types'],
+      [/^embeddings\.LayerNorm/, 'token_embd_norm'],
+      [/^encoder\.layer/, 'blk'],
+      [/attention\.self\.query/, 'attn_q'],
+      [/attention\.self\.key/, 'attn_k'],
+      [/attention\.self\.value/, 'attn_v'],
+      [/attention\.output\.dense/, 'attn_output'],
+      [/attention\.output\.LayerNorm/, 'attn_output_norm'],
+      [/intermediate\.dense/, 'ffn_up'],
+      [/output\.dense/, 'ffn_down'],
+      [/output\.LayerNorm/, 'layer_output_norm'],
+    ];
+    const tensors: Record<string, GgufTensor> = {};
+    for (const [name, t] of model.stateDict()) {
+      const stored = names.reduce((n, [from, to]) => n.replace(from, to), name);
+      tensors[stored] = written(t.shape, t.data);
+    }
+    const metadata: Metadata = {
+      'general.architecture': { string: 'bert' },
+      'bert.context_length': { uint32: c.max_position_embeddings },
+      'bert.embedding_length': { uint32: c.hidden_size },
+      'bert.block_count': { uint32: c.num_hidden_layers },
+      'bert.feed_forward_length': { uint32: c.intermediate_size },
+      'bert.attention.head_count': { uint32: c.num_attention_heads },
+      'bert.attention.layer_norm_epsilon': { float32: c.layer_norm_eps },
+      'bert.attention.causal': { bool: 0 },
+      'bert.pooling_type': { uint32: 1 },
+    };
+    writeGguf(path, metadata, tensors);
+    const read = AutoModel.fromPretrained(path) as BertModel;
+    expect(read).toBeInstanceOf(BertModel);
+    expect(read.pooler).toBeNull();
+    const same = new BertModel({ ...c, layer_norm_eps: read.config.layer_norm_eps }, { pooler: false });
+    same.loadStateDict(model.stateDict());
+    const hidden = (m: BertModel): Tensor =>
+      noGrad(() => m.forward(tensor([[1, 5, 3, 30, 2, 2]], { dtype: 'int32' })));
+    expect(bits(hidden(read))).toEqual(bits(hidden(same.eval())));
+    writeGguf(path, metadata, { ...tensors, 'cls.weight': written([1], new Float32Array(1)) });
+    expect(bits(hidden(BertModel.fromPretrained(path, { pooler: false })))).toEqual(bits(hidden(same)));
+    const { 'token_types.weight': _, ...rest } = tensors;
+    writeGguf(path, metadata, rest);
+    expect(() => AutoModel.fromPretrained(path)).toThrow("has no tensor 'token_types.weight'");
+    expect(() => AutoModelForCausalLM.fromPretrained(path)).toThrow(ConfigError);
   });
 
   it("llama3's scaling is found again from its factors", () => {
@@ -272,10 +325,10 @@ describe('recorded models as GGUF', () => {
       return 1 / ((1 - smooth) / factor + smooth);
     });
     writeLlama(model, {}, { 'rope_freqs.weight': written([factors.length], factors) });
-    expect((AutoModel.fromPretrained(path) as Llama).config.rope_scaling).toEqual(scaling);
+    expect((AutoModelForCausalLM.fromPretrained(path) as Llama).config.rope_scaling).toEqual(scaling);
     factors[1] *= 1.01;
     writeLlama(model, {}, { 'rope_freqs.weight': written([factors.length], factors) });
-    expect(() => AutoModel.fromPretrained(path)).toThrow(
+    expect(() => AutoModelForCausalLM.fromPretrained(path)).toThrow(
       'has factors in rope_freqs.weight that follow from no llama3',
     );
   });
@@ -284,7 +337,7 @@ describe('recorded models as GGUF', () => {
     const model = Llama.fromPretrained(golden('hf-llama-gqa'));
     const scalingOf = (more: Metadata): unknown => {
       writeLlama(model, more);
-      return (AutoModel.fromPretrained(path) as Llama).config.rope_scaling;
+      return (AutoModelForCausalLM.fromPretrained(path) as Llama).config.rope_scaling;
     };
     const type = (string: string): Metadata => ({ 'rope.scaling.type': { string } });
     expect(scalingOf({})).toBe(null);
@@ -319,8 +372,8 @@ describe('GGUF files that are no model that is served', () => {
     ['vocab_bos_out_of_range', /: (needs|has)/],
   ])('%s', (name, reason) => {
     const bad = golden('gguf', 'bad', `${name}.gguf`);
-    expect(() => AutoModel.fromPretrained(bad)).toThrow(ConfigError);
-    expect(() => AutoModel.fromPretrained(bad)).toThrow(reason);
+    expect(() => AutoModelForCausalLM.fromPretrained(bad)).toThrow(ConfigError);
+    expect(() => AutoModelForCausalLM.fromPretrained(bad)).toThrow(reason);
   });
 
   const model = new Llama({
@@ -399,16 +452,18 @@ describe('GGUF files that are no model that is served', () => {
     ],
   ])('%s', (_, more, reason) => {
     writeLlama(model, more);
-    expect(() => AutoModel.fromPretrained(path)).toThrow(ConfigError);
-    expect(() => AutoModel.fromPretrained(path)).toThrow(reason);
+    expect(() => AutoModelForCausalLM.fromPretrained(path)).toThrow(ConfigError);
+    expect(() => AutoModelForCausalLM.fromPretrained(path)).toThrow(reason);
   });
 
   it('unknown and missing tensors are named', () => {
     writeLlama(model, {}, { 'blk.0.attn_sub_norm.weight': { shape: [1], data: new Uint8Array(4) } });
-    expect(() => AutoModel.fromPretrained(path)).toThrow(StateDictError);
-    expect(() => AutoModel.fromPretrained(path)).toThrow('1 unexpected (blk.0.attn_sub_norm.weight [1])');
+    expect(() => AutoModelForCausalLM.fromPretrained(path)).toThrow(StateDictError);
+    expect(() => AutoModelForCausalLM.fromPretrained(path)).toThrow(
+      '1 unexpected (blk.0.attn_sub_norm.weight [1])',
+    );
     writeLlama(model, { block_count: { uint32: 2 } });
-    expect(() => AutoModel.fromPretrained(path)).toThrow(
+    expect(() => AutoModelForCausalLM.fromPretrained(path)).toThrow(
       '9 missing (layers.1.self_attn.q_proj.weight [8, 8], ',
     );
   });

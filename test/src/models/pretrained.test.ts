@@ -19,7 +19,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
   AdamW,
   ArgumentError,
-  AutoModel,
+  AutoModelForCausalLM,
   backward,
   CharTokenizer,
   ConfigError,
@@ -73,14 +73,14 @@ describe('a sharded bfloat16 Qwen2 with biases', () => {
   );
 
   it.each(['auto', 'float32'] as const)('gives the recorded logits as %s', (dtype) => {
-    const model = AutoModel.fromPretrained(golden(shards), { dtype });
+    const model = AutoModelForCausalLM.fromPretrained(golden(shards), { dtype });
     expect(model).toBeInstanceOf(Llama);
     const logits = noGrad(() => model.forward(int32(expected.input_ids)));
     expectClose(logits, expected.logits, { atol: 2e-4, rtol: 2e-4 });
   });
 
   it('gives the recorded greedy ids', () => {
-    const model = AutoModel.fromPretrained(golden(shards));
+    const model = AutoModelForCausalLM.fromPretrained(golden(shards));
     const ids = expected.input_ids[0].slice(0, 5);
     while (ids.length < 15) {
       const row = noGrad(() => scope(() => model.forward(int32([ids]), { lastOnly: true }).toFloat64Array()));
@@ -92,23 +92,23 @@ describe('a sharded bfloat16 Qwen2 with biases', () => {
   it('keeps matrices in the width that is asked for, vectors in float32', () => {
     const dtypesOf = (dtype?: 'auto' | 'float16' | 'float32'): Set<string> =>
       new Set(
-        AutoModel.fromPretrained(golden(shards), dtype === undefined ? {} : { dtype })
+        AutoModelForCausalLM.fromPretrained(golden(shards), dtype === undefined ? {} : { dtype })
           .parameters()
           .map((p) => `${p.rank} ${p.dtype}`),
       );
     expect(dtypesOf()).toEqual(new Set(['2 bfloat16', '1 float32']));
     expect(dtypesOf('float16')).toEqual(new Set(['2 float16', '1 float32']));
     expect(dtypesOf('float32')).toEqual(new Set(['2 float32', '1 float32']));
-    expect(() => AutoModel.fromPretrained(golden(shards), { dtype: 'int8' as 'auto' })).toThrow(
+    expect(() => AutoModelForCausalLM.fromPretrained(golden(shards), { dtype: 'int8' as 'auto' })).toThrow(
       'fromPretrained: dtype must be one of auto, float32, float16, bfloat16, got "int8"',
     );
-    expect(() => AutoModel.fromPretrained(golden(shards), { dType: 'auto' } as object)).toThrow(
+    expect(() => AutoModelForCausalLM.fromPretrained(golden(shards), { dType: 'auto' } as object)).toThrow(
       "fromPretrained: unknown option 'dType' (did you mean 'dtype'?)",
     );
   });
 
   it("has the folder's generation_config.json, which wins over config.json", () => {
-    const model = AutoModel.fromPretrained(golden(shards));
+    const model = AutoModelForCausalLM.fromPretrained(golden(shards));
     expect(model.generationConfig).toMatchObject({
       eos_token_id: [7, 9],
       pad_token_id: 7,
@@ -116,7 +116,7 @@ describe('a sharded bfloat16 Qwen2 with biases', () => {
       top_k: 20,
     });
     model.savePretrained(folder);
-    expect(AutoModel.fromPretrained(folder).generationConfig).toEqual(model.generationConfig);
+    expect(AutoModelForCausalLM.fromPretrained(folder).generationConfig).toEqual(model.generationConfig);
   });
 });
 
@@ -195,14 +195,14 @@ describe('savePretrained', () => {
       const held = [...loadSafetensors(join(folder, shard)).keys()].sort();
       expect(names.filter((name) => index.weight_map[name] === shard)).toEqual(held);
     }
-    expect(bits(logitsOf(AutoModel.fromPretrained(folder)))).toEqual(bits(logitsOf(model)));
+    expect(bits(logitsOf(AutoModelForCausalLM.fromPretrained(folder)))).toEqual(bits(logitsOf(model)));
     // A tensor larger than a shard has one of its own.
     model.savePretrained(folder, { maxShardSize: 1 });
     expect(files()).toHaveLength(model.parameters().length + 1);
-    expect(bits(logitsOf(AutoModel.fromPretrained(folder)))).toEqual(bits(logitsOf(model)));
+    expect(bits(logitsOf(AutoModelForCausalLM.fromPretrained(folder)))).toEqual(bits(logitsOf(model)));
     model.savePretrained(folder);
     expect(files()).toEqual(['model.safetensors']);
-    expect(bits(logitsOf(AutoModel.fromPretrained(folder)))).toEqual(bits(logitsOf(model)));
+    expect(bits(logitsOf(AutoModelForCausalLM.fromPretrained(folder)))).toEqual(bits(logitsOf(model)));
   });
 
   it('writes the tokenizer, and generation_config.json where there is anything to say', () => {
@@ -280,13 +280,13 @@ describe("other people's folders", () => {
 
   it.skipIf(isMissing('models', 'lm-buddy-tiny_gpt2'))('of lm-buddy load', () => {
     for (const name of ['lm-buddy-tiny_gpt2', 'lm-buddy-fake_gpt2']) {
-      const model = AutoModel.fromPretrained(shared('models', name));
+      const model = AutoModelForCausalLM.fromPretrained(shared('models', name));
       expect(model).toBeInstanceOf(GPT);
       const logits = noGrad(() => model.forward(int32([[1, 5, 3, 20]])));
       expect(logits.toFloat64Array().every(Number.isFinite)).toBe(true);
     }
-    expect(() => AutoModel.fromPretrained(shared('models', 'lm-buddy-bert_tiniest'))).toThrow(
-      'model_type is "bert", known are gpt2, tsgpt-gpt, llama, mistral, qwen2',
+    expect(() => AutoModelForCausalLM.fromPretrained(shared('models', 'lm-buddy-bert_tiniest'))).toThrow(
+      /model_type is "bert", AutoModelForCausalLM loads gpt2, tsgpt-gpt, llama, mistral, qwen2; AutoModel loads it$/,
     );
   });
 
@@ -306,8 +306,8 @@ describe('bad folders', () => {
     reason: string | RegExp,
     kind: new (...args: never[]) => Error = FileError,
   ): void => {
-    expect(() => AutoModel.fromPretrained(path)).toThrow(kind);
-    expect(() => AutoModel.fromPretrained(path)).toThrow(reason);
+    expect(() => AutoModelForCausalLM.fromPretrained(path)).toThrow(kind);
+    expect(() => AutoModelForCausalLM.fromPretrained(path)).toThrow(reason);
   };
 
   it('that are none', () => {
@@ -384,7 +384,7 @@ describe('bad folders', () => {
   ])('with an index of %s', (_, change, reason) => {
     const copy = copyOf(shards);
     edit(join(copy, indexName), change);
-    expect(() => AutoModel.fromPretrained(copy)).toThrow(reason);
+    expect(() => AutoModelForCausalLM.fromPretrained(copy)).toThrow(reason);
   });
 
   it('with a tensor in two shards, damaged shards, shards in a circle', () => {
@@ -427,9 +427,9 @@ describe('bad folders', () => {
     [
       'no such type',
       { model_type: 'llama4' },
-      'model_type is "llama4", known are gpt2, tsgpt-gpt, llama, mistral, qwen2 (did you mean \'llama\'?)',
+      'model_type is "llama4", AutoModelForCausalLM loads gpt2, tsgpt-gpt, llama, mistral, qwen2 (did you mean \'llama\'?)',
     ],
-    ['no type', { model_type: null }, 'model_type is null, known are'],
+    ['no type', { model_type: null }, 'model_type is null, AutoModelForCausalLM loads'],
     [
       'an unknown scaling',
       { rope_parameters: { rope_type: 'su', factor: 2 } },
@@ -443,7 +443,7 @@ describe('bad folders', () => {
   ])('with a configuration of %s', (_, change, reason) => {
     const copy = copyOf(shards);
     edit(join(copy, 'config.json'), (json) => ({ ...json, ...change }));
-    expect(() => AutoModel.fromPretrained(copy)).toThrow(reason);
+    expect(() => AutoModelForCausalLM.fromPretrained(copy)).toThrow(reason);
   });
 
   it('with a configuration that is no object', () => {
@@ -459,7 +459,7 @@ describe('bad folders', () => {
       refuses(copy, `${path}: ${reason}`);
     }
     writeFileSync(path, '{}');
-    refuses(copy, 'model_type is undefined, known are', ConfigError);
+    refuses(copy, 'model_type is undefined, AutoModelForCausalLM loads', ConfigError);
   });
 
   it('with weights of the wrong type, none, or too many', () => {

@@ -10,6 +10,7 @@ import {
   ConfigError,
   crossEntropy,
   DTypeError,
+  expandRelativeBias,
   Generator,
   IndexError,
   linear,
@@ -160,7 +161,9 @@ describe('relative positions', () => {
   it('give each pair the entry of its bucket, rows counted from the end of the keys', () => {
     const rule = { bidirectional: false, buckets: 8, maxDistance: 20 };
     const table = tensor(Array.from({ length: 16 }, (_, i) => i)).reshape([8, 2]);
-    const bias = relativeBias(table, 3, 7, rule);
+    const distances = relativeBias(table, 3, 7, rule);
+    expect(distances.shape).toEqual([2, 9]);
+    const bias = expandRelativeBias(distances, 3, 7);
     expect(bias.shape).toEqual([1, 2, 3, 7]);
     const values = bias.toFloat64Array();
     for (let head = 0; head < 2; head++) {
