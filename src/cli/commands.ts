@@ -168,7 +168,8 @@ export const trainFlags = {
     }),
     keep: integer({
       min: 0,
-      help: 'saves to keep as checkpoint-STEP (default: 2 with --save-interval, else 0)',
+      default: 2,
+      help: 'saves to keep as checkpoint-STEP',
     }),
     resume: toggle({ help: 'continue the run in --model exactly where it stopped' }),
     'gen-samples': integer({
