@@ -267,7 +267,10 @@ export const snapshotsOf = (folder: string): string[] =>
 export function shareFiles(folder: string, into: string): void {
   for (const entry of readdirSync(folder, { withFileTypes: true })) {
     if (!entry.isFile() || entry.name.startsWith('.') || entry.name === lockFile) continue;
-    share(join(folder, entry.name), join(into, entry.name));
+    const [from, to] = [join(folder, entry.name), join(into, entry.name)];
+    if (entry.name === metricsFile)
+      copyFileSync(from, to); // it is written on
+    else share(from, to);
   }
 }
 
