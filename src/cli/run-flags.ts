@@ -7,7 +7,7 @@ import { resolve } from 'node:path';
 
 import { FileError } from '../../lib/index.js';
 import { checkRecompute } from '../nn/index.js';
-import { checkFree } from '../training/checkpoint.js';
+import { checkFree, snapshotsOf } from '../training/checkpoint.js';
 import { hasTrainingState, readTrainingProgress } from '../training/index.js';
 import { checkUnlocked } from '../training/run-lock.js';
 import { checkValues, resolveFlags, UsageError, type ParsedFlags } from './args.js';
@@ -157,6 +157,6 @@ function savedRun({ values, given }: Flags): TrainValues {
 
 /** Throws FileError when there is nothing to resume. */
 export function checkHoldsRun(folder: string): void {
-  if (hasTrainingState(folder)) return;
+  if (hasTrainingState(folder) || snapshotsOf(folder).length > 0) return;
   throw new FileError(folder, 'holds no training run that could be resumed; start one without --resume');
 }

@@ -15,6 +15,7 @@ export { type Precision } from './gradient-step.js';
 export { LossScaler, type LossScaleOptions, type LossScaleState } from './loss-scale.js';
 export { nextTokenLoss, type PackedOptions, type TrainableModel } from './loss.js';
 export { nextToken, type BatchLoss, type Objective, type Trainable } from './objective.js';
+export { recoverRun, type Recovery } from './recovery.js';
 export { lockRun, type RunLock } from './run-lock.js';
 export {
   constantSchedule,
@@ -36,13 +37,7 @@ export {
   type ScheduleOptions,
   type WarmupStableDecayOptions,
 } from './schedules.js';
-export {
-  maskedTokens,
-  maskedTokensAndPairs,
-  textClasses,
-  textToText,
-  type TrainableClassifier,
-} from './tasks.js';
+export { maskedTokens, maskedTokensAndPairs, textClasses, textToText } from './tasks.js';
 export { Trainer } from './trainer.js';
 export type {
   CheckpointEvent,
