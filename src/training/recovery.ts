@@ -61,7 +61,8 @@ export function recoverRun(folder: string): Recovery | null {
 
 /** What is wrong with a save, null when it is whole. Saves of earlier releases have no checksums; they are opened only. */
 function damageOf(folder: string): string | null {
-  for (const name of [trainingStateFile, 'config.json']) {
+  const config = existsSync(join(folder, 'adapter_config.json')) ? 'adapter_config.json' : 'config.json';
+  for (const name of [trainingStateFile, config]) {
     if (!existsSync(join(folder, name))) return `${name} is missing`;
   }
   const sums = join(folder, checksumFile);
@@ -75,10 +76,10 @@ function damageOf(folder: string): string | null {
       }
     }
     readTrainingProgress(folder);
-    JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8'));
+    JSON.parse(readFileSync(join(folder, config), 'utf8'));
     return null;
   } catch (error) {
-    if (error instanceof SyntaxError) return 'config.json is not JSON';
+    if (error instanceof SyntaxError) return `${config} is not JSON`;
     if (error instanceof TsgptError) return error.message.replace(`${folder}/`, '');
     throw fileError(folder, 'cannot be read', error);
   }
