@@ -205,6 +205,11 @@ export class TapeNode implements GradNode {
   *parents(): Iterable<TapeNode> {
     for (const target of this.#targets) if (target instanceof TapeNode) yield target;
   }
+
+  /** The inputs that no operation made. */
+  *leaves(): Iterable<Tensor> {
+    for (const target of this.#targets) if (target instanceof Tensor) yield target;
+  }
 }
 
 /**
@@ -254,6 +259,8 @@ function ownGradient(target: TapeNode | Tensor, present: Tensor): Tensor {
 export interface BackwardOptions {
   /** Keep the saved values, so that backward can run over the same graph again. */
   readonly retainGraph?: boolean;
+  /** Told of each leaf once its gradient is complete, while the walk goes on. */
+  readonly onLeaf?: (leaf: Tensor) => void;
 }
 
 /**
@@ -267,7 +274,7 @@ export interface BackwardOptions {
 export function backward(root: Tensor, grad?: Tensor, options: BackwardOptions = {}): void {
   checkTensor('backward', root);
   if (grad !== undefined) checkTensor('backward', grad);
-  checkOptions('backward', options, ['retainGraph']);
+  checkOptions('backward', options, ['retainGraph', 'onLeaf']);
   if (!root.requiresGrad) {
     throw new AutogradError(
       'backward: the tensor does not depend on anything that requires a gradient; ' +
@@ -294,13 +301,19 @@ export function backward(root: Tensor, grad?: Tensor, options: BackwardOptions =
       const seed = grad ?? Tensor.empty(root.shape, root.dtype, 'backward');
       if (grad === undefined) kernels.fill(seed, 1);
       addGradient((root.node as TapeNode | null) ?? root, seed, false);
-      if (root.node === null) return;
+      const { onLeaf } = options;
+      if (root.node === null) {
+        onLeaf?.(root);
+        return;
+      }
       const order = reachable(root.node as TapeNode);
       const retainGraph = options.retainGraph ?? false;
+      const lastOf = onLeaf === undefined ? undefined : lastUses(order);
       try {
         for (const node of order) {
           node.run(retainGraph);
           node.release(retainGraph);
+          lastOf?.get(node)?.forEach((leaf) => onLeaf!(leaf));
         }
       } finally {
         for (const node of order) node.release(true);
@@ -314,6 +327,24 @@ function reachable(root: TapeNode): TapeNode[] {
   const seen = new Set<TapeNode>([root]);
   for (const node of seen) for (const parent of node.parents()) seen.add(parent);
   return [...seen].sort((a, b) => b.id - a.id);
+}
+
+/**
+ * The leaves whose gradients are complete after each node of a walk. A checkpoint hides the leaves that its function uses,
+ * so none is complete before the last one.
+ */
+function lastUses(order: readonly TapeNode[]): Map<TapeNode, Tensor[]> {
+  const last = new Map<Tensor, number>();
+  order.forEach((node, i) => {
+    for (const leaf of node.leaves()) last.set(leaf, i);
+  });
+  const hidden = order.findLastIndex(({ name }) => name === 'checkpoint');
+  const found = new Map<TapeNode, Tensor[]>();
+  for (const [leaf, i] of last) {
+    const node = order[Math.max(i, hidden)];
+    found.set(node, [...(found.get(node) ?? []), leaf]);
+  }
+  return found;
 }
 
 /**

@@ -28,6 +28,7 @@ export * from './ops/reduce.js';
 export * from './ops/rotary.js';
 export * from './ops/softmax.js';
 export * from './ops/swiglu.js';
+export { launchedProcess, ProcessGroup, type LaunchedProcess } from './process-group.js';
 export { defaultGenerator, Generator, manualSeed } from './random.js';
 export { formatShape, sameShape, type Shape } from './shape.js';
 export { emptyPool, memory, resetPeakMemory, type MemoryStats } from './storage.js';

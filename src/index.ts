@@ -12,3 +12,4 @@ export * from './training/index.js';
 export * from './generation/index.js';
 export * from './embedding/index.js';
 export * from './evaluation/index.js';
+export * from './visualize/index.js';

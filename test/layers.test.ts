@@ -20,6 +20,7 @@ const strata: [RegExp, number][] = [
   ],
   [/^lib\/(tensor|op|autograd|random)\.ts$/, 2],
   [/^lib\/(ops|formats)\//, 3],
+  [/^lib\/process-group\.ts$/, 3],
   [/^lib\/(methods|index|settings)\.ts$/, 3],
   [/^src\/nn\//, 4],
   [/^src\/(models|tokenizers|data)\//, 5],

@@ -7,6 +7,7 @@ import {
   describeFlags,
   integer,
   number,
+  operands,
   section,
   text,
   toggle,
@@ -16,6 +17,7 @@ import {
 import { backend, config, help, json, seed, threads } from './common-flags.js';
 import { embedFlags } from './embed-flags.js';
 import { chatFlags, evalFlags, generateFlags } from './generation-flags.js';
+import { tokenizeCommand } from './tokenize-flags.js';
 import { tokenizerCommands } from './tokenizer-flags.js';
 
 const scheduleNames = 'constant linear cosine cosine-restarts polynomial inverse-sqrt wsd one-cycle'.split(
@@ -29,9 +31,15 @@ export const trainFlags = {
       default: '.',
       filled: true,
       sought: ['text', 'file', 'input', 'dataset', 'corpus'],
-      help: 'text file, folder, quoted glob, or - for standard input',
+      help: 'text file, folder, quoted glob, - for standard input, or token files',
     }),
     'val-split': number({ default: 0.1, min: 0, below: 1, help: 'part of the text kept for validation' }),
+    'val-data': text({ hint: 'PATH', filled: true, help: 'token file to validate on instead' }),
+    'val-tokens': integer({
+      min: 0,
+      help: 'tokens of token files to validate on at most (default: 1048576)',
+    }),
+    documents: toggle({ help: 'token files: a document sees nothing of those beside it' }),
     tokenizer: text({
       hint: 'PATH',
       filled: true,
@@ -99,7 +107,7 @@ export const trainFlags = {
       default: 1,
       min: 1,
       sought: ['accum', 'accumulation', 'gradient-accumulation-steps'],
-      help: 'batches whose gradients make one step',
+      help: 'batches whose gradients make one step (under mpirun one a process)',
     }),
     lr: number({ default: 1e-3, above: 0, sought: ['learning-rate'], help: 'highest learning rate' }),
     'min-lr': number({ min: 0, help: 'learning rate at the end (default: a tenth of --lr)' }),
@@ -160,7 +168,8 @@ export const trainFlags = {
     }),
     keep: integer({
       min: 0,
-      help: 'saves to keep as checkpoint-STEP (default: 2 with --save-interval, else 0)',
+      default: 2,
+      help: 'saves to keep as checkpoint-STEP',
     }),
     resume: toggle({ help: 'continue the run in --model exactly where it stopped' }),
     'gen-samples': integer({
@@ -171,6 +180,33 @@ export const trainFlags = {
     }),
     'gen-len': integer({ default: 100, min: 1, help: 'tokens in each of them' }),
   }),
+  ...section('Seeing', {
+    metrics: text({
+      hint: 'FILE',
+      filled: true,
+      sought: ['plot', 'html', 'curves', 'report'],
+      help: 'HTML page of the run, written anew with each evaluation',
+    }),
+    live: integer({
+      hint: 'PORT',
+      min: 0,
+      max: 65535,
+      bare: 7070,
+      sought: ['serve', 'dashboard', 'port'],
+      help: 'serve that page on 127.0.0.1 while training (7070; 0: any port)',
+    }),
+    tensorboard: text({
+      hint: 'DIR',
+      filled: true,
+      sought: ['logdir', 'log-dir', 'tb'],
+      help: 'write event files for TensorBoard into this folder',
+    }),
+    'sample-interval': integer({
+      default: 0,
+      min: 0,
+      help: 'steps between samples of text, kept with the metrics; 0: none',
+    }),
+  }),
   ...section('Running', {
     threads,
     backend,
@@ -180,6 +216,19 @@ export const trainFlags = {
     help,
   }),
 };
+
+export const visualizeFlags = section('Flags', {
+  'RUN...': operands({ help: 'folders of runs; each becomes a colour' }),
+  out: text({
+    hint: 'FILE',
+    default: 'metrics.html',
+    filled: true,
+    sought: ['output', 'o'],
+    help: 'the page to write',
+  }),
+  title: text({ hint: 'TEXT', filled: true, help: 'its title (default: names of the runs)' }),
+  help,
+});
 
 export const infoFlags = section('Flags', {
   model: text({
@@ -193,6 +242,7 @@ export const infoFlags = section('Flags', {
 });
 
 export type TrainValues = FlagValues<typeof trainFlags>;
+export type VisualizeValues = FlagValues<typeof visualizeFlags>;
 export type InfoValues = FlagValues<typeof infoFlags>;
 
 interface CommandHelp {
@@ -208,7 +258,11 @@ export const commands = {
     flags: trainFlags,
     notes: `Ctrl-C finishes the step, saves and exits with 130 (SIGTERM: 143, a closed terminal: 129). A second Ctrl-C ends
 the process at once, at the latest after the batch that is being computed. Before the training begins the first does.
+Token files are what tsgpt tokenize writes, or uint16 .bin files of nanoGPT and llm.c. Several have commas between them,
+with weights if they like: --data web.bin:0.7,books.bin:0.3.
 --resume needs only --model: the other flags are those of the interrupted run unless they are given.
+metrics.jsonl in the folder has a line for each step, evaluation and sample; see tsgpt visualize.
+mpirun -n N tsgpt train ... trains in N processes, which divide the --grad-accum-steps batches of a step.
 --schedule is one of ${scheduleNames.join(', ')}.
 The folder holds a GPT-2 in Hugging Face's layout, with --use-rope, --use-swiglu and --use-rmsnorm together a Llama
 (with --window and --no-bias a Mistral). Other choices under Architecture have no name elsewhere: only tsgpt loads
@@ -217,6 +271,7 @@ such a folder.`,
       'tsgpt train --data shakespeare.txt --model shakespeare',
       "tsgpt train --data 'books/*.txt' --layers 6 --heads 6 --embed 384 --seq 256 --batch 16 --steps 5000 --dropout 0.2",
       'tsgpt train --data shakespeare.txt --use-rope --use-swiglu --use-rmsnorm --no-bias --model tiny-llama',
+      'tsgpt train --data web.bin:0.7,books.bin:0.3 --documents --steps 10000 --model web',
       'tsgpt train --model shakespeare --resume',
       'cat *.txt | tsgpt train --data - --epochs 1 --dry-run',
     ],
@@ -253,6 +308,15 @@ models with different tokenizers.`,
       'tsgpt eval --model gpt2 --data wikitext.txt --stride 512 --json',
     ],
   },
+  visualize: {
+    summary: 'Draws the metrics of one or more runs on an HTML page.',
+    flags: visualizeFlags,
+    notes: `The page needs no network. Every run writes metrics.jsonl into its folder; a run that still trains can be drawn too.`,
+    examples: [
+      'tsgpt visualize shakespeare',
+      'tsgpt visualize runs/* --out runs.html --title "learning rates"',
+    ],
+  },
   embed: {
     summary: 'Makes a vector of each text, for search and comparison.',
     flags: embedFlags,
@@ -273,6 +337,7 @@ of two vectors of length 1 is their cosine.`,
       'tsgpt info --model model.gguf --check',
     ],
   },
+  tokenize: tokenizeCommand,
   ...tokenizerCommands,
 } satisfies Record<string, CommandHelp>;
 
@@ -297,8 +362,9 @@ TSGPT_DEBUG=1 adds stack traces to errors.
 /** `tsgpt COMMAND --help`. */
 export function commandHelp(name: CommandName): string {
   const { summary, flags, notes, examples }: CommandHelp = commands[name];
+  const operand = Object.keys(flags).find((flag) => flags[flag].operand);
   const parts = [
-    `Usage: tsgpt ${name} [flags]\n\n${summary}`,
+    `Usage: tsgpt ${name} ${operand === undefined ? '' : `${operand} `}[flags]\n\n${summary}`,
     describeFlags(flags).trimEnd(),
     `\nExamples:\n${examples.map((line) => `  ${line}`).join('\n')}`,
     notes && `\n${notes}`,

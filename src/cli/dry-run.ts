@@ -83,7 +83,7 @@ export function planRun(
     parameters,
     memory: estimateMemory(config, pass, { batches: accumulation, states: statesOf(values) }),
     tokensPerStep: pass * accumulation,
-    steps: values.steps ?? Math.ceil(batchesOfEpochs(values.epochs, tokens.train, pass) / accumulation),
+    steps: values.steps ?? Math.ceil(batchesOfEpochs(values.epochs, tokens.train / pass) / accumulation),
     trainTokens: tokens.train,
   };
 }

@@ -10,9 +10,18 @@ import { readFileSync } from 'node:fs';
 import { didYouMean, oneLine, TsgptError } from '../../lib/errors.js';
 import { fileError } from '../../lib/formats/system-error.js';
 import { parseFlags, UsageError } from './args.js';
+import {
+  commandHelp,
+  commands,
+  infoFlags,
+  overview,
+  trainFlags,
+  visualizeFlags,
+  type CommandName,
+} from './commands.js';
 import { embedFlags } from './embed-flags.js';
-import { commandHelp, commands, infoFlags, overview, trainFlags, type CommandName } from './commands.js';
 import { chatFlags, evalFlags, generateFlags } from './generation-flags.js';
+import { tokenizeFlags } from './tokenize-flags.js';
 import {
   tokenizerDecodeFlags,
   tokenizerEncodeFlags,
@@ -82,6 +91,8 @@ async function run(name: CommandName, args: readonly string[]): Promise<number> 
       useBackend(values.backend);
       return (await import('./eval.js')).evaluate(values);
     }
+    case 'visualize':
+      return (await import('./visualize.js')).visualize(parseFlags(visualizeFlags, args).values);
     case 'embed': {
       const { values } = parseFlags(embedFlags, args);
       useBackend(values.backend);
@@ -89,6 +100,8 @@ async function run(name: CommandName, args: readonly string[]): Promise<number> 
     }
     case 'info':
       return (await import('./info.js')).info(parseFlags(infoFlags, args).values, version());
+    case 'tokenize':
+      return (await import('./tokenize.js')).tokenize(parseFlags(tokenizeFlags, args).values);
     case 'tokenizer train':
       return (await import('./tokenizer.js')).tokenizerTrain(parseFlags(tokenizerTrainFlags, args));
     case 'tokenizer encode':

@@ -6,12 +6,13 @@
 import { resolve } from 'node:path';
 
 import { FileError } from '../../lib/index.js';
-import { checkFree } from '../training/checkpoint.js';
+import { checkFree, snapshotsOf } from '../training/checkpoint.js';
 import { hasTrainingState, readTrainingProgress } from '../training/index.js';
 import { checkUnlocked } from '../training/run-lock.js';
 import { checkValues, resolveFlags, UsageError, type ParsedFlags } from './args.js';
 import { trainFlags, type TrainValues } from './commands.js';
 import { checkOptimizerFlags } from './optimizer.js';
+import { absoluteData } from './train-data.js';
 
 /** The flags of a run, all that it depends on settled. */
 export type RunValues = TrainValues & { readonly seed: number };
@@ -19,7 +20,7 @@ export type RunValues = TrainValues & { readonly seed: number };
 type Flags = ParsedFlags<typeof trainFlags>;
 
 /** Flags of the invocation; all others belong to the run and are saved with it. */
-const unsaved = ['model', 'resume', 'threads', 'backend', 'config', 'dry-run', 'json', 'help'];
+const unsaved = ['model', 'resume', 'live', 'threads', 'backend', 'config', 'dry-run', 'json', 'help'];
 // prettier-ignore
 const fixed = [
   'tokenizer', 'tokenizer-type', 'vocab-size', 'layers', 'embed', 'heads', 'seq', 'dropout', 'use-rope', 'rope-theta', 'use-swiglu',
@@ -28,13 +29,14 @@ const fixed = [
 
 /**
  * The flags of the run to start or to resume.
+ * @param writes Whether this process will write the folder, and has to look what is in it.
  * @throws UsageError for flags that exclude each other; FileError when the model folder says no.
  */
-export function runFlags(flags: Flags): RunValues {
+export function runFlags(flags: Flags, writes = true): RunValues {
   if (flags.given.has('steps') && flags.given.has('epochs')) {
     throw new UsageError('--steps and --epochs exclude each other');
   }
-  const values = flags.values.resume ? savedRun(flags) : newRun(flags);
+  const values = flags.values.resume ? savedRun(flags) : newRun(flags, writes);
   if (
     values.tokenizer !== undefined &&
     (flags.given.has('vocab-size') || flags.given.has('tokenizer-type'))
@@ -72,8 +74,8 @@ export function settingsOf(values: RunValues): Record<string, unknown> {
 }
 
 /** Nothing is lost by starting: an unfinished run and a model from elsewhere are not overwritten. */
-function newRun({ values }: Flags): TrainValues {
-  if (!values['dry-run']) {
+function newRun({ values }: Flags, writes: boolean): TrainValues {
+  if (!values['dry-run'] && writes) {
     checkUnlocked(values.model);
     checkFree(values.model);
   }
@@ -82,10 +84,13 @@ function newRun({ values }: Flags): TrainValues {
 
 /** Paths made absolute: the run may be resumed from another folder. */
 function withPaths(values: TrainValues): TrainValues {
-  const { data, tokenizer } = values;
+  const { data, tokenizer, 'val-data': valData, metrics, tensorboard } = values;
   return {
     ...values,
-    data: data === '-' ? '-' : resolve(data),
+    metrics: metrics === undefined ? undefined : resolve(metrics),
+    tensorboard: tensorboard === undefined ? undefined : resolve(tensorboard),
+    data: absoluteData(data),
+    'val-data': valData === undefined ? undefined : resolve(valData),
     tokenizer: tokenizer === undefined ? undefined : resolve(tokenizer),
   };
 }
@@ -114,6 +119,6 @@ function savedRun({ values, given }: Flags): TrainValues {
 
 /** Throws FileError when there is nothing to resume. */
 export function checkHoldsRun(folder: string): void {
-  if (hasTrainingState(folder)) return;
+  if (hasTrainingState(folder) || snapshotsOf(folder).length > 0) return;
   throw new FileError(folder, 'holds no training run that could be resumed; start one without --resume');
 }

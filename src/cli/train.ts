@@ -4,66 +4,85 @@
  */
 
 import { manualSeed, nativeInfo, setThreads } from '../../lib/index.js';
-import { readTexts, splitTokens } from '../data/index.js';
 import { generate } from '../generation/index.js';
 import { GPT } from '../models/index.js';
-import { AutoTokenizer, CharTokenizer, trainBpe, type Tokenizer } from '../tokenizers/index.js';
-import { lockRun, Trainer, type TrainingResult } from '../training/index.js';
+import type { Tokenizer } from '../tokenizers/index.js';
+import { lockRun, recoverRun, Trainer, type TextSample, type TrainingResult } from '../training/index.js';
 import { resolveFlags, type ParsedFlags } from './args.js';
 import type { trainFlags } from './commands.js';
 import { planRun, showPlan } from './dry-run.js';
 import { generateFlags, samplingOptions } from './generation-flags.js';
 import { formatCount, formatDuration, formatLoss, shellWord } from './format.js';
 import { optimizerOf, scheduleOf, weightDecayOf } from './optimizer.js';
+import { divideBatches, joinProcesses, shared, watchOthers } from './processes.js';
 import { Progress } from './progress.js';
 import { defaultPrompt } from './prompt.js';
 import { checkHoldsRun, runFlags, settingsOf, type RunValues } from './run-flags.js';
 import { stopOnSignals } from './signals.js';
+import { openData } from './train-data.js';
+import { watchRun } from './watch.js';
 
 const say = (line: string): unknown => process.stderr.write(`${line}\n`);
 
 /** Runs the command and answers its exit code. */
-export async function train(flags: ParsedFlags<typeof trainFlags>): Promise<number> {
-  const { model: folder, resume, 'dry-run': dry } = flags.values;
+export async function train(given: ParsedFlags<typeof trainFlags>): Promise<number> {
+  const { model: folder, resume, 'dry-run': dry } = given.values;
   if (resume) checkHoldsRun(folder);
-  using resumed = resume && !dry ? lockRun(folder) : undefined; // before anything of the run is read
-  const values = runFlags(flags);
+  const processes = joinProcesses(given);
+  const first = processes === undefined || processes.rank === 0;
+  const flags = processes === undefined ? given : divideBatches(given, processes);
+  using resumed = resume && !dry && first ? lockRun(folder) : undefined; // before anything of the run is read
+  if (resumed !== undefined) recover(folder);
+  if (resume) await shared(0, processes); // the others read the folder when it is whole
+  const settled = runFlags(flags, first);
+  const values = { ...settled, seed: await shared(settled.seed, processes) };
   if (values.threads !== undefined) setThreads(values.threads);
-  const { text, files } = await readTexts(values.data);
-  const tokenizer = await chooseTokenizer(values, text);
-  const { train: ids, validation } = splitTokens(tokenizer.encode(text), values['val-split']);
+  const data = await openData(values);
+  const { tokenizer } = data;
   const config = modelConfig(values, tokenizer.vocabSize);
-  const plan = planRun(values, config, { train: ids.length, validation: validation.length });
+  const plan = planRun(values, config, data.tokens);
   if (dry) {
-    showPlan(plan, values.json);
+    if (first) showPlan(plan, values.json);
+    await processes?.close();
     return 0;
   }
 
-  using lock = resumed ?? lockRun(folder);
+  using lock = first ? (resumed ?? lockRun(folder)) : undefined;
   using stop = stopOnSignals('finishing the step and saving; again to stop at once');
   manualSeed(values.seed);
   const model = resume ? GPT.fromPretrained(folder) : new GPT(config);
   const trainer = new Trainer({
     ...trainerOptions(values),
     optimizer: optimizerOf(values, model),
-    ...{ model, tokenizer, train: ids, validation, folder, lock, signal: stop.signal },
+    ...data.options(model),
+    ...{ model, tokenizer, folder, lock, processes, signal: stop.signal },
+    sample: () => sampleOf(model, tokenizer, values, stop.signal),
   });
   const changes = resume ? trainer.resume() : [];
 
+  if (processes !== undefined) watchOthers(processes, trainer, folder, stop.signal);
+  if (!first) {
+    await trainer.run();
+    await processes.close();
+    return stop.exitCode ?? 0;
+  }
+
   const { isa, threads } = nativeInfo();
-  const source = files.length === 1 ? files[0] : `${files.length} files`;
-  say(
-    `text: ${source}, ${formatCount(text.length)} characters, vocabulary ${tokenizer.vocabSize}; ` +
-      `${formatCount(ids.length)} tokens to train on, ${formatCount(validation.length)} to validate`,
-  );
+  say(data.summary);
   say(
     `model: ${values.layers} layers, ${values.heads} heads, ${values.embed} wide, ` +
       `${formatCount(model.numParameters())} parameters; ${isa}, ${threads} thread${threads === 1 ? '' : 's'}`,
   );
+  if (processes !== undefined) {
+    say(`processes: ${processes.size}, by ${processes.library}; each step's batches are divided among them`);
+  }
   if (resume) say(`resuming ${folder} at step ${trainer.step} of ${trainer.steps}`);
   if (changes.length > 0) say(`it will not go on exactly as before: ${changes.join('; ')}`);
 
-  const result = await showProgress(trainer);
+  const watch = await watchRun(trainer, values);
+  if (watch.url !== undefined) say(`live: ${watch.url}`);
+  const result = await showProgress(trainer).finally(() => watch.close());
+  await processes?.close();
   say(result.stopped ? stoppedLine(result, trainer, folder) : doneLine(result, folder));
   stop.notice = 'stopped';
   if (!result.stopped) await showSamples(model, tokenizer, values, stop.signal);
@@ -71,12 +90,14 @@ export async function train(flags: ParsedFlags<typeof trainFlags>): Promise<numb
   return stop.exitCode ?? 0;
 }
 
-async function chooseTokenizer(values: RunValues, text: string): Promise<Tokenizer> {
-  const path = values.resume ? values.model : values.tokenizer;
-  if (path !== undefined) return AutoTokenizer.fromPretrained(path);
-  if (values['tokenizer-type'] === 'char') return CharTokenizer.fromText(text);
-  const vocabSize = values['vocab-size'] ?? 1000;
-  return trainBpe([text], { vocabSize, specialTokens: ['<|endoftext|>'] });
+/** Goes back to the save before where the newest is damaged. */
+function recover(folder: string): void {
+  const recovery = recoverRun(folder);
+  if (recovery === null) return;
+  say(
+    `warning: the newest save in ${folder} is damaged (${recovery.damage}); ` +
+      `going on from the one before, ${recovery.from}, at step ${recovery.step}`,
+  );
 }
 
 function modelConfig(values: RunValues, vocabulary: number) {
@@ -105,8 +126,6 @@ function modelConfig(values: RunValues, vocabulary: number) {
 
 function trainerOptions(values: RunValues) {
   return {
-    batchSize: values.batch,
-    sequenceLength: values.seq,
     gradAccumSteps: values['grad-accum-steps'],
     ...(values.steps === undefined ? { epochs: values.epochs } : { steps: values.steps }),
     lr: values.lr,
@@ -116,9 +135,9 @@ function trainerOptions(values: RunValues) {
     ...(values.ema === undefined ? {} : { ema: values.ema }),
     weightDecay: weightDecayOf(values),
     clip: values.clip,
-    seed: values.seed,
     evalInterval: values['eval-interval'],
     saveInterval: values['save-interval'],
+    sampleInterval: values['sample-interval'],
     keep: values.keep,
     settings: settingsOf(values),
   };
@@ -150,7 +169,38 @@ function doneLine({ steps, seconds, tokensPerSecond, best }: TrainingResult, fol
   return `${steps} steps, ${formatDuration(seconds)}, ${formatCount(tokensPerSecond)} tok/s; ${loss}saved in ${folder}`;
 }
 
-/** Generates with the defaults of `tsgpt generate`, until the signal comes; beside a JSON result on standard error. */
+/** What the model writes in the middle of its training, always with the same seed; nothing when the signal comes. */
+async function sampleOf(
+  model: GPT,
+  tokenizer: Tokenizer,
+  values: RunValues,
+  signal: AbortSignal,
+): Promise<TextSample[]> {
+  const prompt = defaultPrompt(tokenizer);
+  const text = await sampleText(model, tokenizer, values, 0, signal);
+  return text === null ? [] : [{ prompt, text }];
+}
+
+/** A text by the defaults of `tsgpt generate`; null when the signal comes. */
+async function sampleText(
+  model: GPT,
+  tokenizer: Tokenizer,
+  values: RunValues,
+  index: number,
+  signal: AbortSignal,
+): Promise<string | null> {
+  const defaults = resolveFlags(generateFlags, new Map()).values;
+  const seed = (values.seed % 2 ** 52) + index; // so that the sum is a seed, too
+  const options = { ...samplingOptions({ ...defaults, 'max-tokens': values['gen-len'], seed }), signal };
+  try {
+    return await generate(model, tokenizer, defaultPrompt(tokenizer), options).text();
+  } catch (error) {
+    if (signal.aborted) return null;
+    throw error;
+  }
+}
+
+/** Shows samples until the signal comes; beside a JSON result on standard error. */
 async function showSamples(
   model: GPT,
   tokenizer: Tokenizer,
@@ -158,17 +208,9 @@ async function showSamples(
   signal: AbortSignal,
 ): Promise<void> {
   const output = values.json ? process.stderr : process.stdout;
-  const defaults = resolveFlags(generateFlags, new Map()).values;
   for (let i = 0; i < values['gen-samples']; i++) {
-    const seed = (values.seed % 2 ** 52) + i; // so that the sum is a seed, too
-    const options = { ...samplingOptions({ ...defaults, 'max-tokens': values['gen-len'], seed }), signal };
-    let text: string;
-    try {
-      text = await generate(model, tokenizer, defaultPrompt(tokenizer), options).text();
-    } catch (error) {
-      if (signal.aborted) return;
-      throw error;
-    }
+    const text = await sampleText(model, tokenizer, values, i, signal);
+    if (text === null) return;
     output.write(`--- sample ${i + 1} ---\n${text}\n`);
   }
 }

@@ -6,13 +6,23 @@
 import { ArgumentError } from '../../lib/errors.js';
 import { Tensor } from '../../lib/tensor.js';
 import type { Generator } from '../../lib/random.js';
+import {
+  hashIds,
+  streamState,
+  type BatchSource,
+  type JsonValue,
+  type RunIdentity,
+  type StreamState,
+} from './batch-source.js';
 
 /** What a language model learns from: token ids, and at each position the id that follows. */
 export interface Batch {
   /** (B, T), int32 */
   readonly inputs: Tensor;
-  /** (B, T), int32: the inputs one position on. */
+  /** (B, T), int32: the inputs one position on; -100 where nothing is to be predicted. */
   readonly targets: Tensor;
+  /** (B, T), int32: the column at which each token's document begins, where documents are kept apart. */
+  readonly documentStarts?: Tensor;
 }
 
 /** Tokens to train on and tokens to judge by; views of one array. */
@@ -46,16 +56,10 @@ export interface BatchOptions {
   readonly sequenceLength: number;
 }
 
-/** State of a {@link BatchSampler}: what continues its draws exactly. */
-export interface SamplerState {
-  readonly seed: number;
-  readonly offset: number;
-}
-
 /**
  * Draws batches of windows from anywhere in the tokens, each place as likely as any other, as nanoGPT does.
  */
-export class BatchSampler {
+export class BatchSampler implements BatchSource<Batch> {
   readonly #ids: Int32Array;
   readonly #batchSize: number;
   readonly #sequenceLength: number;
@@ -76,18 +80,32 @@ export class BatchSampler {
     this.#generator = generator;
   }
 
+  /** Batches with as many tokens as there are. */
+  get length(): number {
+    return this.#ids.length / (this.#batchSize * this.#sequenceLength);
+  }
+
+  get identity(): RunIdentity {
+    return {
+      batchSize: this.#batchSize,
+      sequenceLength: this.#sequenceLength,
+      trainTokens: this.#ids.length,
+      trainHash: hashIds(this.#ids),
+    };
+  }
+
   /** The next batch, drawn at random. */
   next(): Batch {
     const places = this.#ids.length - this.#sequenceLength;
     return windows(this.#ids, [this.#batchSize, this.#sequenceLength], () => this.#generator.nextInt(places));
   }
 
-  state(): SamplerState {
+  state(): StreamState {
     return this.#generator.state();
   }
 
-  setState(state: SamplerState): void {
-    this.#generator.setState(state);
+  setState(state: JsonValue): void {
+    this.#generator.setState(streamState('BatchSampler', state));
   }
 }
 
@@ -146,7 +164,8 @@ export function checkBatch({ batchSize, sequenceLength }: BatchOptions): void {
   );
 }
 
-function checkSize(name: string, value: number): void {
+/** Throws ArgumentError unless it is a whole number of at least 1. */
+export function checkSize(name: string, value: number): void {
   if (!Number.isInteger(value) || value < 1) {
     throw new ArgumentError(`${name}: must be a positive integer, got ${value}`);
   }

@@ -351,11 +351,12 @@ export class BertModel extends Module {
    */
   static fromPretrained(
     source: string | Checkpoint,
-    { pooler = true, ...options }: Omit<LoadEncoderOptions, 'newHead' | 'labels'> & { pooler?: boolean } = {},
+    options: Omit<LoadEncoderOptions, 'newHead' | 'labels'> & { pooler?: boolean } = {},
   ): BertModel {
+    const { pooler = true, ...rest } = options;
     const build = (config: ConfigFile, more: BertOptions): BertModel =>
       new BertModel(knownBertKeys('BertModel', config), { ...more, pooler });
-    return loadEncoder(source, bertFamily, { head: [], pooler }, build, options);
+    return loadEncoder(source, bertFamily, { head: [], pooler }, build, rest);
   }
 
   /** Writes config.json and model.safetensors, which Hugging Face's BertModel loads. */

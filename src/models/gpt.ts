@@ -57,6 +57,8 @@ import {
   causalMask,
   type DecoderOptions,
   type Placement,
+  inOneRow,
+  inRows,
   placeTokens,
   visibility,
 } from './placement.js';
@@ -292,10 +294,11 @@ export class GPT extends Module {
     return scope(() => {
       const placement = this.#place(ids, options);
       const context = { ...placement, rotary: this.#rotary?.at(placement) ?? null };
-      const tokens = this.wte.forward(ids); // (B, T, C)
+      const tokens = this.wte.forward(inOneRow(ids, placement)); // (B, T, C)
       const embedded = this.wpe === null ? tokens : add(tokens, this.wpe.forward(placement.positions));
       let x = this.drop.forward(embedded);
       for (const [i, block] of this.h.entries()) x = block.forward(x, context, options.cache?.layers[i]);
+      x = inRows(x, ids, placement);
       return this.ln_f.forward(options.lastOnly ? slice(x, 1, -1) : x);
     });
   }
@@ -303,7 +306,8 @@ export class GPT extends Module {
   #place(ids: Tensor, options: DecoderOptions): Placement {
     const placement = placeTokens('GPT', ids, options, this.contextLength);
     if (!this.config.use_explicit_mask || !placement.causal) return placement;
-    const shown = causalMask(ids.shape[1], placement.columns, { window: this.config.sliding_window });
+    const queries = placement.documents === null ? ids.shape[1] : placement.columns;
+    const shown = causalMask(queries, placement.columns, { window: this.config.sliding_window });
     const causal = reshape(asScores(shown), [1, 1, ...shown.shape]);
     const mask = placement.mask === null ? causal : add(causal, placement.mask);
     return { ...placement, mask, causal: false };

@@ -39,7 +39,14 @@ import {
   presetConfig,
   windowOf,
 } from './llama-config.js';
-import { type DecoderOptions, type Placement, placeTokens, visibility } from './placement.js';
+import {
+  type DecoderOptions,
+  inOneRow,
+  inRows,
+  type Placement,
+  placeTokens,
+  visibility,
+} from './placement.js';
 import {
   loadCheckpoint,
   type LoadModelOptions,
@@ -257,8 +264,9 @@ export class Llama extends Module {
     return scope(() => {
       const placement = placeTokens('Llama', ids, options, this.contextLength);
       const context = { ...placement, rotary: this.#rotary.at(placement) };
-      let x = this.embed_tokens.forward(ids); // (B, T, C)
+      let x = this.embed_tokens.forward(inOneRow(ids, placement)); // (B, T, C)
       for (const [i, layer] of this.layers.entries()) x = layer.forward(x, context, options.cache?.layers[i]);
+      x = inRows(x, ids, placement);
       return this.norm.forward(options.lastOnly ? slice(x, 1, -1) : x);
     });
   }

@@ -168,11 +168,12 @@ export class RobertaModel extends Module {
    */
   static fromPretrained(
     source: string | Checkpoint,
-    { pooler = true, ...options }: Omit<LoadEncoderOptions, 'newHead' | 'labels'> & { pooler?: boolean } = {},
+    options: Omit<LoadEncoderOptions, 'newHead' | 'labels'> & { pooler?: boolean } = {},
   ): RobertaModel {
+    const { pooler = true, ...rest } = options;
     const build = (config: Record<string, unknown>, more: BertOptions): RobertaModel =>
       new RobertaModel(knownBertKeys('RoBERTa', config), { ...more, pooler });
-    return loadEncoder(source, family, { head: [], pooler }, build, options);
+    return loadEncoder(source, family, { head: [], pooler }, build, rest);
   }
 
   /** Writes config.json and model.safetensors, which Hugging Face's RobertaModel loads. */

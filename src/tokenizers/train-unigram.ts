@@ -25,6 +25,8 @@ export interface TrainUnigramOptions extends TokenizerTrainingControl {
   readonly specialTokens?: readonly string[];
   /** The token of characters that the texts did not have, one of the special tokens; default `<unk>`. */
   readonly unkToken?: string;
+  /** One of the special tokens that is put after every text, as T5 has `</s>`; none by default. */
+  readonly endToken?: string;
   /** Most characters of a token; default 16. */
   readonly maxPieceLength?: number;
   /** Substrings to begin with, the most frequent ones by their length times their count; default a million. */
@@ -34,7 +36,7 @@ export interface TrainUnigramOptions extends TokenizerTrainingControl {
 }
 
 const optionNames = [
-  ...['vocabSize', 'specialTokens', 'unkToken', 'maxPieceLength', 'seedSize', 'shrinkingFactor'],
+  ...['vocabSize', 'specialTokens', 'unkToken', 'endToken', 'maxPieceLength', 'seedSize', 'shrinkingFactor'],
   ...['onProgress', 'signal'],
 ];
 
@@ -67,8 +69,11 @@ export async function trainUnigram(
 ): Promise<PretrainedTokenizer> {
   checkOptions(name, options, optionNames);
   const { vocabSize = 8000, specialTokens = ['<unk>'], unkToken = '<unk>' } = options;
-  const { maxPieceLength = 16, seedSize = 1_000_000, shrinkingFactor = 0.75 } = options;
+  const { endToken, maxPieceLength = 16, seedSize = 1_000_000, shrinkingFactor = 0.75 } = options;
   check({ vocabSize, maxPieceLength, seedSize }, shrinkingFactor, specialTokens, unkToken);
+  if (endToken !== undefined && !specialTokens.includes(endToken)) {
+    throw new ArgumentError(`${name}: endToken must be one of specialTokens, got '${endToken}'`);
+  }
   const steps = { normalizer, preTokenizer: metaspace };
   const { counts, characters } = await countWords(name, source, specialTokens, steps, options);
   const trainer = native.createUnigramTrainer(
@@ -102,7 +107,7 @@ export async function trainUnigram(
     added_tokens: addedTokens(specialTokens),
     normalizer,
     pre_tokenizer: metaspace,
-    post_processor: null,
+    post_processor: endToken === undefined ? null : ending(endToken, specialTokens.indexOf(endToken)),
     decoder: metaspace,
     model: {
       type: 'Unigram',
@@ -112,6 +117,27 @@ export async function trainUnigram(
     },
   });
 }
+
+/** The template of T5: a </s>, and a </s> b </s>. */
+function ending(token: string, id: number): object {
+  const end = { SpecialToken: { id: token, type_id: 0 } };
+  const text = (name: string): object => ({ Sequence: { id: name, type_id: 0 } });
+  return {
+    type: 'TemplateProcessing',
+    single: [text('A'), end],
+    pair: [text('A'), end, text('B'), end],
+    special_tokens: { [token]: { id: token, ids: [id], tokens: [token] } },
+  };
+}
+
+/**
+ * The special tokens of a T5: padding, end and unknown, and the sentinels of span corruption, the first of which has the
+ * highest id.
+ */
+export const t5SpecialTokens = (sentinels = 100): string[] => [
+  ...['<pad>', '</s>', '<unk>'],
+  ...Array.from({ length: sentinels }, (_, i) => `<extra_id_${sentinels - 1 - i}>`),
+];
 
 function check(
   numbers: Readonly<Record<'vocabSize' | 'maxPieceLength' | 'seedSize', number>>,

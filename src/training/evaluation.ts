@@ -4,40 +4,50 @@ import { setImmediate } from 'node:timers/promises';
 
 import { noGrad } from '../../lib/autograd.js';
 import { ArgumentError } from '../../lib/errors.js';
+import type { ProcessGroup } from '../../lib/process-group.js';
 import { scope } from '../../lib/tensor.js';
-import { sequentialBatches, type BatchOptions } from '../data/tokens.js';
-import { nextTokenLoss, type TrainableModel } from './loss.js';
+import type { Objective, Trainable } from './objective.js';
 
 /**
- * Mean loss of the next token over all of `ids`, with dropout off. The model is left in training mode.
+ * Mean loss over all that counts in the batches, with dropout off. The model is left in training mode.
  *
+ * @param batches The same ones in every evaluation. They belong to the iterable; this does not dispose them.
  * @param isStopped Asked after each batch; the evaluation is left undone once it says yes.
+ * @param group Processes that divide the batches among them.
  * @returns null when it was left undone.
  */
-export async function evaluateLoss(
-  model: TrainableModel,
-  ids: Int32Array,
-  sizes: BatchOptions,
+export async function evaluateLoss<B>(
+  model: Trainable,
+  objective: Objective<B>,
+  batches: Iterable<B>,
   isStopped: () => boolean,
+  group?: ProcessGroup,
 ): Promise<number | null> {
   let sum = 0;
-  let tokens = 0;
+  let total = 0;
+  let index = 0;
   model.train(false);
   try {
     // Batches are made here, between the scopes of the passes over them.
-    for (const { inputs, targets } of sequentialBatches(ids, sizes)) {
-      const loss = scope(() => noGrad(() => nextTokenLoss(model, inputs, targets).item()));
-      sum += loss * inputs.size;
-      tokens += inputs.size;
-      inputs.dispose();
-      targets.dispose();
+    for (const batch of batches) {
+      if (group !== undefined && index++ % group.size !== group.rank) continue;
+      const { loss, weight } = scope(() =>
+        noGrad(() => {
+          const { loss, weight } = objective.loss(batch);
+          return { loss: loss.item(), weight };
+        }),
+      );
+      sum += loss * weight;
+      total += weight;
       await setImmediate();
       if (isStopped()) return null;
     }
   } finally {
     model.train(true);
   }
-  return sum / tokens;
+  if (group !== undefined) [sum, total] = await group.sumNumbers([sum, total]);
+  if (total > 0) return sum / total;
+  throw new ArgumentError('Trainer: there is nothing to predict in the validation batches');
 }
 
 /** Throws ArgumentError when the validation part is too short for the evaluations that are asked for. */

@@ -5,12 +5,15 @@ export {
   readTrainingProgress,
   type Evaluation,
   type Savable,
-  type StreamState,
   type TrainingProgress,
 } from './checkpoint.js';
 export { clipGradNorm, clipScale, gradNorm } from './clip.js';
+export { metricsFile, readMetrics, type RunPlace } from './metrics.js';
+export type { EvaluationRecord, MetricsRecord, SampleRecord, StepRecord } from './metrics-records.js';
 export * from './optimizers/index.js';
-export { nextTokenLoss, type TrainableModel } from './loss.js';
+export { nextTokenLoss, type PackedOptions, type TrainableModel } from './loss.js';
+export { nextToken, type BatchLoss, type Objective, type Trainable } from './objective.js';
+export { recoverRun, type Recovery } from './recovery.js';
 export { lockRun, type RunLock } from './run-lock.js';
 export {
   constantSchedule,
@@ -32,11 +35,15 @@ export {
   type ScheduleOptions,
   type WarmupStableDecayOptions,
 } from './schedules.js';
+export { maskedTokens, maskedTokensAndPairs, textClasses, textToText } from './tasks.js';
 export { Trainer } from './trainer.js';
 export type {
   CheckpointEvent,
   EvaluationEvent,
+  SampleEvent,
+  SourceTrainerOptions,
   StepEvent,
+  TextSample,
   TrainerEvents,
   TrainerOptions,
   TrainingResult,

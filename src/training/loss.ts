@@ -3,10 +3,16 @@
 import { crossEntropy, linearCrossEntropy } from '../../lib/ops/loss.js';
 import { scope, type Tensor } from '../../lib/tensor.js';
 
+/** What batches of documents side by side ask of a model (see DecoderOptions). */
+export interface PackedOptions {
+  /** (B, T) int32: the column at which each token's document begins. */
+  readonly documentStarts?: Tensor;
+}
+
 /** What the trainer asks of a model. */
 export interface TrainableModel {
   /** ids (B, T) to logits (B, T, V). */
-  forward(ids: Tensor): Tensor;
+  forward(ids: Tensor, options?: PackedOptions): Tensor;
   parameters(): Tensor[];
   /** Switches dropout. */
   train(mode?: boolean): unknown;
@@ -14,7 +20,7 @@ export interface TrainableModel {
    * ids (B, T) to (B, T, C), of which `forward` is the product with `headWeight` and nothing else. A model that has both is
    * trained without ever holding all its logits.
    */
-  hidden?(ids: Tensor): Tensor;
+  hidden?(ids: Tensor, options?: PackedOptions): Tensor;
   /** The weight of the output head, (V, C). */
   readonly headWeight?: Tensor;
 }
@@ -24,16 +30,17 @@ export interface TrainableModel {
  * forward has left.
  *
  * @param inputs (B, T) int32
- * @param targets (B, T) int32
+ * @param targets (B, T) int32; -100 where nothing is to be predicted
  */
 export function nextTokenLoss(
   model: Pick<TrainableModel, 'forward' | 'hidden' | 'headWeight'>,
   inputs: Tensor,
   targets: Tensor,
+  options: PackedOptions = {},
 ): Tensor {
   return scope(() =>
     model.hidden !== undefined && model.headWeight !== undefined
-      ? linearCrossEntropy(model.hidden(inputs), model.headWeight, targets)
-      : crossEntropy(model.forward(inputs), targets),
+      ? linearCrossEntropy(model.hidden(inputs, options), model.headWeight, targets)
+      : crossEntropy(model.forward(inputs, options), targets),
   );
 }

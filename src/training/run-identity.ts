@@ -1,24 +1,22 @@
-/** What has to be the same for a resumed run to go on exactly as it would have: sizes, settings, the text. */
+/** What differs between a saved run and the one that resumes it. */
 
-/** Sizes and settings of a run by name, with `trainTokens` and `trainHash` for its text. */
-export type RunIdentity = Readonly<Record<string, number | string | boolean>>;
+import type { RunIdentity } from '../data/batch-source.js';
+
+/** Keys of an identity that say how much data there is, by what is counted. */
+const counts = { trainTokens: 'tokens', trainExamples: 'examples' };
 
 /** What makes a run go on otherwise than the saved one would have: `batchSize: 12, now 16`. */
 export function differences(saved: RunIdentity, now: RunIdentity): string[] {
-  const { trainHash: oldText, trainTokens: oldCount, ...old } = saved;
-  const { trainHash: newText, trainTokens: newCount, ...settings } = now;
-  const names = [...new Set([...Object.keys(settings), ...Object.keys(old)])];
+  const names = [...new Set([...Object.keys(now), ...Object.keys(saved)])];
   const found = names
-    .filter((name) => old[name] !== settings[name])
-    .map((name) => `${name}: ${old[name] ?? 'not set'}, now ${settings[name] ?? 'not set'}`);
-  if (oldCount !== newCount) found.push(`the training text: ${oldCount} tokens, now ${newCount}`);
-  else if (oldText !== newText) found.push('the training text: it has changed since');
+    .filter((name) => saved[name] !== now[name] && !(name in counts) && name !== 'trainHash')
+    .map((name) => `${name}: ${saved[name] ?? 'not set'}, now ${now[name] ?? 'not set'}`);
+  const counted = Object.entries(counts).filter(([name]) => saved[name] !== now[name]);
+  for (const [name, unit] of counted) {
+    found.push(`the training text: ${saved[name] ?? 'no'} ${unit}, now ${now[name] ?? 'none'}`);
+  }
+  if (counted.length === 0 && saved.trainHash !== now.trainHash) {
+    found.push('the training text: it has changed since');
+  }
   return found;
-}
-
-/** FNV-1a over the ids: tells two texts apart. */
-export function hashIds(ids: Int32Array): number {
-  let h = 0x811c9dc5;
-  for (let i = 0; i < ids.length; i++) h = Math.imul(h ^ ids[i], 0x01000193);
-  return h >>> 0;
 }

@@ -19,7 +19,8 @@ import {
   type Savable,
   type TrainingProgress,
 } from './checkpoint.js';
-import type { TrainableModel } from './loss.js';
+import type { Trainable } from './objective.js';
+import { writeChecksums } from './recovery.js';
 import { lockRun, type RunLock } from './run-lock.js';
 import type { CheckpointEvent } from './trainer-options.js';
 
@@ -39,7 +40,7 @@ export interface RunState {
 
 /** Where and how often a {@link RunSaver} saves; see TrainerOptions. */
 export interface SaverOptions {
-  readonly model: Pick<TrainableModel, 'parameters'> & Partial<Savable>;
+  readonly model: Pick<Trainable, 'parameters'> & Partial<Savable>;
   readonly tokenizer: Tokenizer | undefined;
   readonly folder: string | undefined;
   readonly lock: RunLock | undefined;
@@ -129,7 +130,7 @@ export class RunSaver {
   #save(folder: string): void {
     this.#checkWeights();
     const { model, tokenizer, state, report } = this.#options;
-    scope(() => saveRun(folder, model as Savable, tokenizer, state()));
+    scope(() => saveRun(folder, model as Savable, tokenizer, state(), writeChecksums));
     this.resumed();
     report({ step: this.#state.step, kind: 'last', folder });
   }

@@ -1,15 +1,19 @@
 /** What a training run is given, what it reports while it goes on, and what it comes to; the loop is trainer.ts. */
 
+import type { ProcessGroup } from '../../lib/process-group.js';
 import type { Generator } from '../../lib/random.js';
+import type { BatchSource } from '../data/batch-source.js';
 import type { Tokenizer } from '../tokenizers/tokenizer.js';
 import type { Evaluation, Savable } from './checkpoint.js';
 import type { TrainableModel } from './loss.js';
+import type { MetricsRecord } from './metrics-records.js';
+import type { Objective, Trainable } from './objective.js';
 import type { Optimizer, ParameterGroup } from './optimizers/index.js';
 import type { RunLock } from './run-lock.js';
 import type { NamedSchedule, Schedule } from './schedules.js';
 
-/** Settings of a Trainer. */
-export interface TrainerOptions {
+/** Settings of a Trainer for language models: it learns to predict the next token of windows of token ids. */
+export interface TrainerOptions extends RunOptions {
   readonly model: TrainableModel & Partial<Savable>;
   /** Ids to train on. */
   readonly train: Int32Array;
@@ -19,13 +23,35 @@ export interface TrainerOptions {
   readonly batchSize: number;
   /** Tokens per window. */
   readonly sequenceLength: number;
+  /** Windows per batch of an evaluation, `batchSize` by default. */
+  readonly evalBatchSize?: number;
+  /** Seed of the batches, 0 by default. */
+  readonly seed?: number;
+}
+
+/** Settings of a Trainer for any model, on batches of any kind. */
+export interface SourceTrainerOptions<B> extends RunOptions {
+  readonly model: Trainable & Partial<Savable>;
+  /** What to learn from. */
+  readonly train: BatchSource<B>;
+  /** What to minimize. */
+  readonly objective: Objective<B>;
+  /**
+   * Batches to evaluate on, an array or anything that gives the same ones each time it is gone through; without any
+   * there are no evaluations.
+   */
+  readonly validation?: Iterable<B>;
+}
+
+/** Settings that do not depend on what is learned. */
+export interface RunOptions {
   /** Batches whose gradients make one step, 1 by default. */
   readonly gradAccumSteps?: number;
   /** Optimizer steps of the whole run; this or `epochs`. */
   readonly steps?: number;
   /**
-   * The length of the run in passes over the training ids, a fraction too: it takes as many batches as these would (its
-   * own are drawn at random). When they do not divide into steps, the last step has fewer.
+   * The length of the run in passes over the training data, a fraction too: it takes as many batches as these would (those
+   * of token ids are drawn at random). When they do not divide into steps, the last step has fewer.
    */
   readonly epochs?: number;
   /** The highest learning rate, 1e-3 by default. */
@@ -55,8 +81,6 @@ export interface TrainerOptions {
   readonly optimizer?: (groups: readonly ParameterGroup[], lr: number) => Optimizer;
   /** Greatest global norm of the gradients, 1 by default; 0 switches clipping off. */
   readonly clip?: number;
-  /** Seed of the batches, 0 by default. */
-  readonly seed?: number;
   /**
    * The stream that the model's dropout draws from, the default one by default; saved and restored with the
    * run.
@@ -64,8 +88,6 @@ export interface TrainerOptions {
   readonly generator?: Generator;
   /** Steps between evaluations, 250 by default; 0 switches them off. There is one at the end as well. */
   readonly evalInterval?: number;
-  /** Windows per batch of an evaluation, `batchSize` by default. */
-  readonly evalBatchSize?: number;
   /**
    * Where to save; without it nothing is saved. The run locks the folder, saves itself before its first step, and refuses
    * a folder with an unfinished run (see `Trainer.resume`) or a model from elsewhere; a finished run is replaced.
@@ -81,12 +103,24 @@ export interface TrainerOptions {
    */
   readonly saveInterval?: number;
   /**
-   * How many saves of `saveInterval` to keep as `checkpoint-<step>` folders; 2 by default where `saveInterval` is given,
-   * else none.
+   * How many saves of `saveInterval` to keep as `checkpoint-<step>` folders, 2 by default: where the newest is damaged,
+   * {@link recoverRun} goes on from the one before.
    */
   readonly keep?: number;
+  /**
+   * What the model writes: asked every `sampleInterval` steps with dropout off, for one or more texts, which are reported as
+   * `sample` events and kept in metrics.jsonl. The run waits for it. It must not draw from `generator`.
+   */
+  readonly sample?: (step: number) => Promise<readonly TextSample[]>;
+  /** Steps between samples, 0 by default: none. */
+  readonly sampleInterval?: number;
   /** Notes to save with the run. */
   readonly settings?: Readonly<Record<string, unknown>>;
+  /**
+   * The processes that train together, each with a trainer of the same options: they divide the `gradAccumSteps` batches of
+   * a step, and the evaluations, among them; the first one writes. Results are those of one process up to rounding.
+   */
+  readonly processes?: ProcessGroup;
   /** Stops the run: the step is finished and saved. */
   readonly signal?: AbortSignal;
 }
@@ -97,7 +131,7 @@ export interface StepEvent {
   readonly step: number;
   /** Steps of the whole run. */
   readonly steps: number;
-  /** Mean loss over the step's tokens. */
+  /** Mean loss of the step's batches. */
   readonly loss: number;
   readonly lr: number;
   /** Global norm of the gradients before clipping. */
@@ -108,10 +142,22 @@ export interface StepEvent {
   readonly tokensPerSecond: number;
 }
 
+/** A text that a model in training wrote. */
+export interface TextSample {
+  readonly prompt: string;
+  /** What the model wrote after the prompt. */
+  readonly text: string;
+}
+
+/** A text that the model wrote after a step. */
+export interface SampleEvent extends TextSample {
+  readonly step: number;
+}
+
 /** After each evaluation. */
 export interface EvaluationEvent {
   readonly step: number;
-  /** Mean loss over all tokens of the validation part. */
+  /** Mean loss over all that counts in the validation part. */
   readonly loss: number;
   readonly perplexity: number;
   /** Mean loss of the last steps (at most 100). */
@@ -152,13 +198,19 @@ export interface TrainingResult {
 export interface TrainerEvents {
   step: [StepEvent];
   evaluation: [EvaluationEvent];
+  sample: [SampleEvent];
+  /** Each line of metrics.jsonl, also where there is no folder to write it in. */
+  metrics: [MetricsRecord];
   checkpoint: [CheckpointEvent];
   done: [TrainingResult];
 }
 
-/** Names of all options, to tell the unknown ones. */
-export const trainerOptionNames = [
-  'model', 'train', 'validation', 'batchSize', 'sequenceLength', 'gradAccumSteps', 'steps', 'epochs', 'lr', 'minLr',
-  'warmup', 'schedule', 'ema', 'weightDecay', 'betas', 'optimizer', 'clip', 'seed', 'generator', 'evalInterval', 'evalBatchSize', 'folder',
-  'lock', 'tokenizer', 'saveInterval', 'keep', 'settings', 'signal',
+const runOptionNames = [
+  'model', 'train', 'validation', 'gradAccumSteps', 'steps', 'epochs', 'lr', 'minLr', 'warmup', 'schedule', 'ema',
+  'weightDecay', 'betas', 'optimizer', 'clip', 'generator', 'evalInterval', 'folder', 'lock', 'tokenizer', 'saveInterval',
+  'keep', 'sample', 'sampleInterval', 'settings', 'processes', 'signal',
 ]; // prettier-ignore
+
+/** Names of the options of each form, to tell the unknown ones. */
+export const tokenOptionNames = [...runOptionNames, 'batchSize', 'sequenceLength', 'evalBatchSize', 'seed'];
+export const sourceOptionNames = [...runOptionNames, 'objective'];

@@ -8,54 +8,64 @@
 import { EventEmitter } from 'node:events';
 import { setImmediate } from 'node:timers/promises';
 
-import { backward } from '../../lib/autograd.js';
-import { ArgumentError, checkOptions } from '../../lib/errors.js';
-import { defaultGenerator, Generator } from '../../lib/random.js';
+import { backward, type BackwardOptions } from '../../lib/autograd.js';
+import { ArgumentError } from '../../lib/errors.js';
+import { defaultGenerator, type Generator } from '../../lib/random.js';
 import { scope, type Tensor } from '../../lib/tensor.js';
-import { BatchSampler } from '../data/tokens.js';
+import type { RunIdentity } from '../data/batch-source.js';
+import type { Batch } from '../data/tokens.js';
 import { AdamW, decayGroups, type Optimizer } from './optimizers/index.js';
 import { readTrainingState, type TrainingProgress } from './checkpoint.js';
 import { clipScale, gradNorm } from './clip.js';
+import { DataParallel } from './data-parallel.js';
 import { restoreWeights, WeightAverage } from './ema.js';
-import { checkValidation, evaluateLoss } from './evaluation.js';
-import { nextTokenLoss } from './loss.js';
-import { differences, hashIds, type RunIdentity } from './run-identity.js';
+import { evaluateLoss } from './evaluation.js';
+import { learningRatesOf } from './learning-rate.js';
+import { learningOf, type Learning } from './learning.js';
+import { RunRecorder } from './recorder.js';
+import { differences } from './run-identity.js';
 import { batchesOfRun, checkCount } from './run-length.js';
 import type { RunLock } from './run-lock.js';
 import { diverged, RunSaver, type RunState, type SaverOptions } from './run-saver.js';
-import { namedSchedule, type NamedSchedule, type Schedule } from './schedules.js';
+import type { Schedule } from './schedules.js';
 import { SpeedMeter } from './speed.js';
-import {
-  trainerOptionNames,
-  type StepEvent,
-  type TrainerEvents,
-  type TrainerOptions,
-  type TrainingResult,
+import type {
+  SourceTrainerOptions,
+  StepEvent,
+  TrainerEvents,
+  TrainerOptions,
+  TrainingResult,
 } from './trainer-options.js';
 
 /** Steps over which the training loss is averaged. */
 const recentSteps = 100;
 
 /**
- * Trains a model on token ids.
+ * Trains a model: a language model on token ids, or any model on batches of any kind.
  *
  * @example
  * const trainer = new Trainer({ model, train, validation, batchSize: 12, sequenceLength: 64, steps: 2000 });
  * trainer.on('step', ({ step, loss }) => console.error(step, loss));
  * const { validationLoss } = await trainer.run();
+ * @example
+ * new Trainer({ model, train: source, objective: { loss: (batch) => ({ loss, weight, tokens }) }, steps: 2000 });
  */
-export class Trainer extends EventEmitter<TrainerEvents> {
+export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
   /** Steps of the whole run. */
   readonly steps: number;
-  readonly #options: TrainerOptions;
-  readonly #model: TrainerOptions['model'];
+  readonly #options: TrainerOptions | SourceTrainerOptions<B>;
+  readonly #learning: Learning<B>;
+  readonly #model: SourceTrainerOptions<B>['model'];
   readonly #params: Tensor[];
   readonly #optimizer: Optimizer;
   readonly #schedule: Schedule;
   /** The weights' moving average, where one is kept. */
   readonly #average: WeightAverage | null;
-  readonly #sampler: BatchSampler;
   readonly #generator: Generator;
+  /** What this process does with others, where there are any. */
+  readonly #parallel: DataParallel | null;
+  /** Whether the processes have agreed to stop. */
+  #agreedToStop = false;
   readonly #accumulation: number;
   /** Batches of the whole run. */
   readonly #batches: number;
@@ -63,6 +73,7 @@ export class Trainer extends EventEmitter<TrainerEvents> {
   readonly #clip: number;
   readonly #evalInterval: number;
   readonly #saver: RunSaver;
+  readonly #recorder: RunRecorder;
   readonly #state: RunState = {
     step: 0,
     tokens: 0,
@@ -77,56 +88,59 @@ export class Trainer extends EventEmitter<TrainerEvents> {
   /**
    * @throws ArgumentError naming the option that is out of range, or the part of the data that is too short.
    */
-  constructor(options: TrainerOptions) {
+  constructor(options: TrainerOptions | SourceTrainerOptions<B>) {
     super();
-    checkOptions('Trainer', options, trainerOptionNames);
-    const { model, train, batchSize, sequenceLength, validation, seed = 0 } = options;
+    this.#learning = learningOf(options);
+    const { source } = this.#learning;
+    const { model } = options;
     this.#options = options;
     this.#model = model;
     this.#generator = options.generator ?? defaultGenerator;
-    this.#sampler = new BatchSampler(train, { batchSize, sequenceLength }, new Generator(seed));
     this.#accumulation = checkCount('gradAccumSteps', options.gradAccumSteps ?? 1, 1);
-    this.#batches = batchesOfRun(options, this.#accumulation);
+    this.#batches = batchesOfRun(options, source.length, this.#accumulation);
     this.steps = Math.ceil(this.#batches / this.#accumulation);
     this.#clip = options.clip ?? 1;
     if (!(this.#clip >= 0)) throw new ArgumentError(`Trainer: clip must be 0 or more, got ${this.#clip}`);
     this.#evalInterval = checkCount('evalInterval', options.evalInterval ?? 250, 0);
     const saveInterval = checkCount('saveInterval', options.saveInterval ?? (this.#evalInterval || 250), 0);
-    const keep = checkCount('keep', options.keep ?? (options.saveInterval === undefined ? 0 : 2), 0);
-    checkCount('evalBatchSize', options.evalBatchSize ?? batchSize, 1);
-    checkValidation(validation?.length ?? 0, this.#evalInterval);
+    const keep = checkCount('keep', options.keep ?? 2, 0);
     if (options.folder !== undefined && model.savePretrained === undefined) {
       throw new ArgumentError('Trainer: a model without savePretrained cannot be saved; leave out folder');
     }
     if (options.optimizer !== undefined && options.betas !== undefined) {
       throw new ArgumentError("Trainer: betas are the default optimizer's; give the optimizer its own");
     }
-    const { lr = 1e-3, weightDecay = 0.1, betas = [0.9, 0.99] } = options;
-    const { minLr = lr / 10, warmup = Math.min(100, Math.floor(this.steps / 20)) } = options;
-    const { schedule = { type: 'cosine' } } = options;
-    const rates = { lr, minLr, warmup };
-    this.#schedule =
-      typeof schedule === 'function' ? schedule : namedSchedule(schedule, { ...rates, total: this.steps });
+    const { weightDecay = 0.1, betas = [0.9, 0.99] } = options;
+    const { lr, schedule, identity: rates } = learningRatesOf(options, this.steps);
+    this.#schedule = schedule;
     this.#params = model.parameters().filter((p) => p.requiresGrad); // frozen weights stay as they are
+    const { processes } = options;
+    this.#parallel =
+      processes === undefined || processes.size === 1 ? null : new DataParallel(processes, this.#params);
     this.#average = options.ema === undefined ? null : new WeightAverage(this.#params, options.ema);
     const groups = decayGroups(this.#params, weightDecay);
     this.#optimizer = options.optimizer?.(groups, lr) ?? new AdamW(groups, { lr, betas, weightDecay });
     this.#identity = {
-      batchSize,
-      sequenceLength,
+      ...source.identity,
       gradAccumSteps: this.#accumulation,
       steps: this.steps,
-      trainTokens: train.length,
-      trainHash: hashIds(train),
-      ...(typeof schedule === 'function' ? {} : { ...rates, ...describe(schedule) }),
+      ...rates,
       ...this.#optimizer.settings,
       ...{ weightDecay, clip: this.#clip, ...(options.ema === undefined ? {} : { ema: options.ema }) },
     };
-    const { tokenizer, folder, lock } = options;
+    const { tokenizer, lock } = options;
+    const folder = this.#writes ? options.folder : undefined;
+    this.#recorder = new RunRecorder(
+      { folder, ...(this.#writes ? { sample: options.sample, sampleInterval: options.sampleInterval } : {}) },
+      { metrics: (record) => this.emit('metrics', record), sample: (event) => this.emit('sample', event) },
+    );
     this.#saver = new RunSaver(
       {
         ...{ model: this.#savedModel(), tokenizer, folder, lock, saveInterval, keep },
-        state: () => ({ progress: this.#progress(), tensors: this.#tensors() }),
+        state: () => {
+          this.#recorder.sync();
+          return { progress: this.#progress(), tensors: this.#tensors() };
+        },
         report: (event) => this.emit('checkpoint', event),
       },
       this.#state,
@@ -164,7 +178,7 @@ export class Trainer extends EventEmitter<TrainerEvents> {
     restoreWeights(tensors, this.#params);
     this.#optimizer.loadStateDict(tensors);
     for (const tensor of tensors.values()) tensor.dispose();
-    this.#sampler.setState(progress.sampler);
+    this.#learning.source.setState(progress.sampler);
     this.#generator.setState(progress.generator);
     const { step, tokens, seconds, recentLosses, evaluation, best } = progress;
     const time = seconds * 1000;
@@ -189,17 +203,25 @@ export class Trainer extends EventEmitter<TrainerEvents> {
     let lock: RunLock | undefined;
     try {
       lock = this.#saver.takeFolder();
+      this.#recorder.open(this.#state);
       if (this.#average?.isSwapped) this.#average.swap(); // after an earlier call
       this.#model.train(true);
+      this.#agreedToStop = false;
+      await this.#parallel?.begin(this.#generator);
       for (;;) {
         const best = this.#evaluationIsDue() && (await this.#evaluate());
         const last = this.#state.step >= this.steps || this.#stopped;
+        if (last) await this.#parallel?.check();
         this.#saver.saveIfDue(last, best);
         if (last) break;
-        this.emit('step', await this.#trainStep());
+        const event = await this.#trainStep();
+        this.#recorder.step(event);
+        this.emit('step', event);
+        if (!this.#stopped) await this.#recorder.sampleIfDue(event.step, this.#model, this.#average);
         await setImmediate(); // signals, timers and other work get their turn
       }
     } finally {
+      this.#recorder.close();
       lock?.[Symbol.dispose]();
       this.#running = false;
       this.#model.train(false);
@@ -221,7 +243,17 @@ export class Trainer extends EventEmitter<TrainerEvents> {
   }
 
   get #stopped(): boolean {
+    return this.#parallel === null ? this.#isAsked : this.#agreedToStop;
+  }
+
+  /** Whether the signal has come to this process. */
+  get #isAsked(): boolean {
     return this.#options.signal?.aborted ?? false;
+  }
+
+  /** Whether this process is the one that saves. */
+  get #writes(): boolean {
+    return this.#parallel === null || this.#parallel.group.rank === 0;
   }
 
   async #trainStep(): Promise<StepEvent> {
@@ -233,16 +265,12 @@ export class Trainer extends EventEmitter<TrainerEvents> {
       );
     }
     const batches = Math.min(this.#accumulation, this.#batches - this.#state.step * this.#accumulation);
-    let sum = 0;
-    for (let i = 0; i < batches; i++) {
-      if (i > 0) await setImmediate();
-      sum += scope(() => this.#accumulate());
-    }
+    const [sum, read] = await this.#gather(batches);
     const loss = sum / batches;
     const norm = scope(() => this.#update(lr, sum, batches));
     this.#state.step++;
     this.#average?.update(this.#state.step);
-    this.#state.tokens += batches * this.#options.batchSize * this.#options.sequenceLength;
+    this.#state.tokens += read;
     this.#state.time += performance.now() - begin;
     this.#state.recentLosses.push(loss);
     if (this.#state.recentLosses.length > recentSteps) this.#state.recentLosses.shift();
@@ -257,12 +285,37 @@ export class Trainer extends EventEmitter<TrainerEvents> {
     };
   }
 
-  /** Adds the gradients of one batch; gives its loss. */
-  #accumulate(): number {
-    const { inputs, targets } = this.#sampler.next();
-    const loss = nextTokenLoss(this.#model, inputs, targets);
-    backward(loss);
-    return loss.item();
+  /** Adds up the gradients of the step's batches; gives the sum of their losses, and their tokens. */
+  async #gather(batches: number): Promise<[loss: number, tokens: number]> {
+    const { source } = this.#learning;
+    const parallel = this.#parallel;
+    const mine = Array.from({ length: batches }, (_, i) => i).filter((i) => parallel?.isMine(i) ?? true);
+    let sum = 0;
+    let read = 0;
+    for (let i = 0; i < batches; i++) {
+      if (i > 0) await setImmediate();
+      if (!mine.includes(i)) {
+        scope(() => void source.next()); // another process's
+        continue;
+      }
+      const { loss, tokens } = scope(() =>
+        this.#accumulate(i === mine.at(-1) ? parallel?.onLeaf : undefined),
+      );
+      sum += loss;
+      read += tokens;
+    }
+    if (parallel === null) return [sum, read];
+    const [loss, tokens, stops] = await parallel.finish([sum, read, this.#isAsked ? 1 : 0]);
+    this.#agreedToStop = stops > 0;
+    return [loss, tokens];
+  }
+
+  /** Adds the gradients of one batch; gives its loss and its tokens. */
+  #accumulate(onLeaf: BackwardOptions['onLeaf']): { loss: number; tokens: number } {
+    const { source, objective } = this.#learning;
+    const { loss, tokens } = objective.loss(source.next());
+    backward(loss, undefined, onLeaf === undefined ? {} : { onLeaf });
+    return { loss: loss.item(), tokens };
   }
 
   /** Updates the weights by the mean gradient of `batches` batches; gives its norm. */
@@ -281,8 +334,7 @@ export class Trainer extends EventEmitter<TrainerEvents> {
   }
 
   #evaluationIsDue(): boolean {
-    const { validation } = this.#options;
-    if (this.#evalInterval === 0 || validation === undefined || validation.length === 0) return false;
+    if (this.#evalInterval === 0 || this.#learning.validation === null) return false;
     if (this.#state.step === 0 || this.#state.evaluation?.step === this.#state.step) return false;
     return this.#state.step % this.#evalInterval === 0 || this.#state.step >= this.steps;
   }
@@ -293,12 +345,16 @@ export class Trainer extends EventEmitter<TrainerEvents> {
    */
   async #evaluate(): Promise<boolean> {
     const begin = performance.now();
-    const { validation, sequenceLength, batchSize, evalBatchSize = batchSize } = this.#options;
-    const sizes = { batchSize: evalBatchSize, sequenceLength };
+    const { objective, validation } = this.#learning;
     this.#average?.swap();
-    const loss = await evaluateLoss(this.#model, validation!, sizes, () => this.#stopped).finally(() =>
-      this.#average?.swap(),
-    );
+    const { processes } = this.#options;
+    const loss = await evaluateLoss(
+      this.#model,
+      objective,
+      validation!,
+      () => this.#stopped,
+      processes,
+    ).finally(() => this.#average?.swap());
     if (loss === null) return false;
     if (!Number.isFinite(loss))
       throw diverged(`the validation loss after step ${this.#state.step} is ${loss}`);
@@ -307,14 +363,10 @@ export class Trainer extends EventEmitter<TrainerEvents> {
     if (best) this.#state.best = this.#state.evaluation;
     const seconds = (performance.now() - begin) / 1000;
     const trainLoss = mean(this.#state.recentLosses);
-    this.emit('evaluation', {
-      step: this.#state.step,
-      loss,
-      perplexity: Math.exp(loss),
-      trainLoss,
-      best,
-      seconds,
-    });
+    const { step } = this.#state;
+    const event = { step, loss, perplexity: Math.exp(loss), trainLoss, best, seconds };
+    this.#recorder.evaluation(event);
+    this.emit('evaluation', event);
     return best;
   }
 
@@ -339,18 +391,12 @@ export class Trainer extends EventEmitter<TrainerEvents> {
     return {
       ...state,
       seconds: time / 1000,
-      sampler: this.#sampler.state(),
+      sampler: this.#learning.source.state(),
       generator: this.#generator.state(),
       run: this.#identity,
       settings: this.#options.settings ?? {},
     };
   }
 }
-
-/** A schedule's name and settings, for the run's identity. */
-const describe = ({ type, ...settings }: NamedSchedule): RunIdentity => ({
-  schedule: type,
-  ...(settings as RunIdentity),
-});
 
 const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;

@@ -9,8 +9,14 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { ArgumentError, TokenizerError } from '../../../lib/errors.js';
 import { readTokenizerConfig } from '../../../src/tokenizers/config.js';
-import { AutoTokenizer, PretrainedTokenizer, StreamingDecoder } from '../../../src/tokenizers/index.js';
+import {
+  AutoTokenizer,
+  PretrainedTokenizer,
+  StreamingDecoder,
+  trainBpe,
+} from '../../../src/tokenizers/index.js';
 import { partsFromJson } from '../../../src/tokenizers/sources/tokenizer-json.js';
+import { writeGguf } from '../../support/gguf.js';
 import { isMissing, shared } from '../../support/shared.js';
 
 let folder: string;
@@ -296,6 +302,33 @@ describe('saving', () => {
     expect(loaded.encode(text)).toEqual(tokenizer.encode(text));
     expect(loaded.vocabSize).toBe(tokenizer.vocabSize);
     expect(loaded.decode(loaded.encode(text))).toBe(tokenizer.decode(tokenizer.encode(text)));
+  });
+});
+
+describe('a GGUF file', () => {
+  it('holds the tokenizer that it was written from', async () => {
+    const text = "The naïve fish, 12345  and日本語\n\n😀 DON'T end ";
+    const tokenizer = await trainBpe([text, text, 'the fish and the end'], {
+      vocabSize: 280,
+      specialTokens: ['<|endoftext|>'],
+    });
+    const { vocab, merges } = (
+      tokenizer.toJSON() as { model: { vocab: Record<string, number>; merges: string[] } }
+    ).model;
+    const tokens = Object.entries(vocab).sort((a, b) => a[1] - b[1]);
+    const path = join(folder, 'vocab.gguf');
+    writeGguf(path, {
+      'tokenizer.ggml.model': { string: 'gpt2' },
+      'tokenizer.ggml.pre': { string: 'gpt-2' },
+      'tokenizer.ggml.tokens': { strings: tokens.map(([token]) => token) },
+      'tokenizer.ggml.token_type': { ints: tokens.map(([token]) => (token === '<|endoftext|>' ? 3 : 1)) },
+      'tokenizer.ggml.merges': { strings: merges },
+      'tokenizer.ggml.eos_token_id': { uint32: vocab['<|endoftext|>'] },
+    });
+    const opened = AutoTokenizer.fromPretrained(path) as PretrainedTokenizer;
+    expect([...opened.encode(`${text}<|endoftext|>`)]).toEqual([...tokenizer.encode(`${text}<|endoftext|>`)]);
+    expect(opened.decode(opened.encode(text))).toBe(text);
+    expect(opened.eosId).toBe(tokenizer.encode('<|endoftext|>')[0]);
   });
 });
 

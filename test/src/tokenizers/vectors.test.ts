@@ -6,7 +6,6 @@ import { existsSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 
 import { AutoTokenizer, type PretrainedTokenizer } from '../../../src/tokenizers/index.js';
-import { ggufMetadata } from '../../support/gguf-metadata.js';
 import { isMissing, readShared, shared } from '../../support/shared.js';
 
 const open = (...path: string[]): PretrainedTokenizer =>
@@ -117,7 +116,9 @@ describe.skipIf(isMissing())('the vocabulary of a GGUF file', () => {
     ['bert-bge', 'bert-bge'],
     ['phi-3', 'phi-3'],
   ])("gives llama.cpp's ids: %s", (file, name) => {
-    const tokenizer = AutoTokenizer.fromGguf(ggufMetadata(shared('gguf', `ggml-vocab-${file}.gguf`)));
+    const tokenizer = AutoTokenizer.fromPretrained(
+      shared('gguf', `ggml-vocab-${file}.gguf`),
+    ) as PretrainedTokenizer;
     expectLlamaCpp(tokenizer, name);
   });
 });

@@ -9,6 +9,8 @@ import { splitTokens } from '../../../src/data/index.js';
 import { GPT } from '../../../src/models/index.js';
 import { CharTokenizer } from '../../../src/tokenizers/index.js';
 import { evaluateLoss } from '../../../src/training/evaluation.js';
+import { ValidationWindows } from '../../../src/training/learning.js';
+import { nextToken } from '../../../src/training/objective.js';
 import { Trainer, type TrainerOptions } from '../../../src/training/index.js';
 import { bits } from '../../support/compare.js';
 import { expectClose } from '../../support/golden.js';
@@ -21,6 +23,7 @@ const text = 'the quick brown fox jumps over the lazy dog; '.repeat(20);
 const tokenizer = CharTokenizer.fromText(text);
 const { train, validation } = splitTokens(tokenizer.encode(text), 0.1);
 const sizes = { batchSize: 4, sequenceLength: 8 };
+const windows = new ValidationWindows(validation, sizes);
 
 function makeModel(): GPT {
   const config = { vocab_size: tokenizer.vocabSize, n_positions: 8, n_embd: 16, n_layer: 1, n_head: 2 };
@@ -52,9 +55,9 @@ describe('the moving average of the weights', () => {
     model.parameters().forEach((p, i) => expectClose(p, average[i], { atol: 1e-6 }));
     const saved = GPT.fromPretrained(folder);
     expect(weights(saved)).toEqual(weights(model));
-    expect(await evaluateLoss(saved, validation, sizes, () => false)).toBe(validationLoss);
+    expect(await evaluateLoss(saved, nextToken(saved), windows, () => false)).toBe(validationLoss);
     const bestModel = GPT.fromPretrained(join(folder, 'best'));
-    expect(await evaluateLoss(bestModel, validation, sizes, () => false)).toBe(best!.loss);
+    expect(await evaluateLoss(bestModel, nextToken(bestModel), windows, () => false)).toBe(best!.loss);
   });
 
   it('goes on with the same bits after a stop, and uses no more memory as it goes', async () => {
