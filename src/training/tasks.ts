@@ -90,6 +90,6 @@ function countLabels({ data }: Tensor): number {
 function countTokens(ids: Tensor, mask: Tensor | undefined): number {
   if (mask === undefined) return ids.size;
   let count = 0;
-  for (const token of mask.data) count += Number(token);
+  for (const token of mask.data) count += token;
   return count;
 }
