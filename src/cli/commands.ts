@@ -15,6 +15,7 @@ import {
   type FlagValues,
 } from './args.js';
 import { backend, config, help, json, seed, threads } from './common-flags.js';
+import { embedFlags } from './embed-flags.js';
 import { chatFlags, evalFlags, generateFlags } from './generation-flags.js';
 import { tokenizeCommand } from './tokenize-flags.js';
 import { tokenizerCommands } from './tokenizer-flags.js';
@@ -167,7 +168,8 @@ export const trainFlags = {
     }),
     keep: integer({
       min: 0,
-      help: 'saves to keep as checkpoint-STEP (default: 2 with --save-interval, else 0)',
+      default: 2,
+      help: 'saves to keep as checkpoint-STEP',
     }),
     resume: toggle({ help: 'continue the run in --model exactly where it stopped' }),
     'gen-samples': integer({
@@ -313,6 +315,16 @@ models with different tokenizers.`,
     examples: [
       'tsgpt visualize shakespeare',
       'tsgpt visualize runs/* --out runs.html --title "learning rates"',
+    ],
+  },
+  embed: {
+    summary: 'Makes a vector of each text, for search and comparison.',
+    flags: embedFlags,
+    notes: `Each line of standard output is an object with a text and its embedding, in the order of the texts. The dot product
+of two vectors of length 1 is their cosine.`,
+    examples: [
+      'tsgpt embed --model all-MiniLM-L6-v2 --text "A cat sat."',
+      'tsgpt embed --model all-MiniLM-L6-v2 --data sentences.txt --truncate > vectors.jsonl',
     ],
   },
   info: {

@@ -6,7 +6,7 @@
 import { resolve } from 'node:path';
 
 import { FileError } from '../../lib/index.js';
-import { checkFree } from '../training/checkpoint.js';
+import { checkFree, snapshotsOf } from '../training/checkpoint.js';
 import { hasTrainingState, readTrainingProgress } from '../training/index.js';
 import { checkUnlocked } from '../training/run-lock.js';
 import { checkValues, resolveFlags, UsageError, type ParsedFlags } from './args.js';
@@ -84,7 +84,7 @@ function newRun({ values }: Flags, writes: boolean): TrainValues {
 
 /** Paths made absolute: the run may be resumed from another folder. */
 function withPaths(values: TrainValues): TrainValues {
-  const { data, tokenizer, metrics, tensorboard, 'val-data': valData } = values;
+  const { data, tokenizer, 'val-data': valData, metrics, tensorboard } = values;
   return {
     ...values,
     metrics: metrics === undefined ? undefined : resolve(metrics),
@@ -119,6 +119,6 @@ function savedRun({ values, given }: Flags): TrainValues {
 
 /** Throws FileError when there is nothing to resume. */
 export function checkHoldsRun(folder: string): void {
-  if (hasTrainingState(folder)) return;
+  if (hasTrainingState(folder) || snapshotsOf(folder).length > 0) return;
   throw new FileError(folder, 'holds no training run that could be resumed; start one without --resume');
 }

@@ -22,7 +22,7 @@ export async function tokenize(values: TokenizeValues): Promise<number> {
     });
   } catch (error) {
     if (!stop.signal.aborted) throw error;
-    return stop.exitCode!;
+    process.exit(stop.exitCode); // a read that waits for input would hold the process
   } finally {
     progress.end();
   }

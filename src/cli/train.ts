@@ -7,7 +7,7 @@ import { manualSeed, nativeInfo, setThreads } from '../../lib/index.js';
 import { generate } from '../generation/index.js';
 import { GPT } from '../models/index.js';
 import type { Tokenizer } from '../tokenizers/index.js';
-import { lockRun, Trainer, type TextSample, type TrainingResult } from '../training/index.js';
+import { lockRun, recoverRun, Trainer, type TextSample, type TrainingResult } from '../training/index.js';
 import { resolveFlags, type ParsedFlags } from './args.js';
 import type { trainFlags } from './commands.js';
 import { planRun, showPlan } from './dry-run.js';
@@ -32,6 +32,8 @@ export async function train(given: ParsedFlags<typeof trainFlags>): Promise<numb
   const first = processes === undefined || processes.rank === 0;
   const flags = processes === undefined ? given : divideBatches(given, processes);
   using resumed = resume && !dry && first ? lockRun(folder) : undefined; // before anything of the run is read
+  if (resumed !== undefined) recover(folder);
+  if (resume) await shared(0, processes); // the others read the folder when it is whole
   const settled = runFlags(flags, first);
   const values = { ...settled, seed: await shared(settled.seed, processes) };
   if (values.threads !== undefined) setThreads(values.threads);
@@ -86,6 +88,16 @@ export async function train(given: ParsedFlags<typeof trainFlags>): Promise<numb
   if (!result.stopped) await showSamples(model, tokenizer, values, stop.signal);
   if (values.json) printJson(result, model.numParameters());
   return stop.exitCode ?? 0;
+}
+
+/** Goes back to the save before where the newest is damaged. */
+function recover(folder: string): void {
+  const recovery = recoverRun(folder);
+  if (recovery === null) return;
+  say(
+    `warning: the newest save in ${folder} is damaged (${recovery.damage}); ` +
+      `going on from the one before, ${recovery.from}, at step ${recovery.step}`,
+  );
 }
 
 function modelConfig(values: RunValues, vocabulary: number) {

@@ -4,7 +4,7 @@
  */
 
 import { FileError } from '../../lib/errors.js';
-import { extensionOf, streamTexts, textExtensions } from './text.js';
+import { extensionOf, streamTexts, textExtensions, type StreamOptions } from './text.js';
 
 /** Kinds of files with documents in them. */
 export const documentFormats = ['auto', 'text', 'jsonl', 'tsv'] as const;
@@ -14,7 +14,7 @@ export type DocumentFormat = (typeof documentFormats)[number];
 export const documentExtensions: readonly string[] = [...textExtensions, '.jsonl', '.ndjson', '.tsv'];
 
 /** How documents are read. */
-export interface DocumentOptions {
+export interface DocumentOptions extends StreamOptions {
   /** What the files are; `auto`, the default, goes by their endings: `.jsonl` and `.ndjson`, `.tsv`, all else text. */
   readonly format?: DocumentFormat;
   /**
@@ -24,8 +24,6 @@ export interface DocumentOptions {
   readonly textField?: string;
   /** What stands between the documents of a text file: `<|endoftext|>`, say. None by default: a file is a document. */
   readonly separator?: string;
-  /** Told of the bytes that were read, before they are unpacked. */
-  readonly onBytes?: (bytes: number) => void;
 }
 
 /** A document, or a piece of one. */
@@ -47,15 +45,15 @@ const longestLine = 2 ** 27;
  */
 export async function* streamDocuments(
   files: readonly string[],
-  { format = 'auto', textField = 'text', separator, onBytes }: DocumentOptions = {},
+  { format = 'auto', textField = 'text', separator, ...stream }: DocumentOptions = {},
 ): AsyncGenerator<DocumentPiece> {
   for (const path of files) {
     const kind = format === 'auto' ? formatOf(path) : format;
     if (kind === 'text') {
-      for await (const piece of splitText(path, separator, onBytes)) yield piece;
+      for await (const piece of splitText(path, separator, stream)) yield piece;
     } else {
       const read = kind === 'jsonl' ? jsonReader(textField) : columnReader(textField);
-      for await (const { line, number, file } of streamLines(path, onBytes)) {
+      for await (const { line, number, file } of streamLines(path, stream)) {
         const text = read(line, (problem) => new FileError(file, `line ${number} ${problem}`), number);
         if (text !== null) yield { text, ends: true, file };
       }
@@ -72,10 +70,10 @@ function formatOf(path: string): Exclude<DocumentFormat, 'auto'> {
 async function* splitText(
   path: string,
   separator: string | undefined,
-  onBytes?: (bytes: number) => void,
+  stream: StreamOptions,
 ): AsyncGenerator<DocumentPiece> {
   let rest = '';
-  for await (const { text, ends, file } of streamTexts(path, onBytes)) {
+  for await (const { text, ends, file } of streamTexts(path, stream)) {
     if (separator === undefined || separator === '') {
       yield { text, ends, file };
       continue;
@@ -98,11 +96,11 @@ interface Line {
 }
 
 /** The lines of a file without their ends, empty ones left out. */
-async function* streamLines(path: string, onBytes?: (bytes: number) => void): AsyncGenerator<Line> {
+async function* streamLines(path: string, stream: StreamOptions): AsyncGenerator<Line> {
   let number = 0;
   let begun: string[] = []; // pieces of a line that goes on
   let length = 0;
-  for await (const { text, ends, file } of streamTexts(path, onBytes)) {
+  for await (const { text, ends, file } of streamTexts(path, stream)) {
     const lines = text.split('\n');
     const rest = lines.pop()!;
     if (lines.length > 0) {

@@ -59,6 +59,7 @@ export {
   readTexts,
   streamTexts,
   textExtensions,
+  type StreamOptions,
   type TextPiece,
   type Texts,
 } from './text.js';

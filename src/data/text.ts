@@ -80,16 +80,23 @@ export interface TextPiece {
   readonly file: string;
 }
 
+/** Options of {@link streamTexts}. */
+export interface StreamOptions {
+  /** Told of the bytes that were read, before they are unpacked. */
+  readonly onBytes?: (bytes: number) => void;
+  /** Ends the reading with the signal's reason, also while it waits for more to read. */
+  readonly signal?: AbortSignal;
+}
+
 /**
  * Reads the same text as {@link readTexts} piece by piece, for texts that need not fit in memory. Pieces end anywhere
  * between two characters.
  *
- * @param onBytes Told of the bytes that were read, before they are unpacked.
  * @throws FileError as {@link readTexts} does, when the reading comes to the place.
  */
 export async function* streamTexts(
   sources: string | readonly string[],
-  onBytes?: (bytes: number) => void,
+  options: StreamOptions = {},
 ): AsyncGenerator<TextPiece> {
   for (const path of listFiles(sources)) {
     const file = path === '-' ? 'standard input' : path;
@@ -104,9 +111,10 @@ export async function* streamTexts(
     const bytes: AsyncIterable<Buffer> =
       path === '-' ? process.stdin : createReadStream(path, { highWaterMark: 1 << 20 });
     try {
-      for await (const chunk of unpackedStream(bytes, onBytes))
+      for await (const chunk of unpackedStream(bytes, options))
         yield { text: decode(chunk, true), ends: false, file };
     } catch (error) {
+      if (options.signal?.aborted === true) throw error;
       throw isOfGzip(error) ? damagedGzip(file, error) : fileError(file, 'cannot be read', error);
     }
     yield { text: decode(Buffer.alloc(0), false), ends: true, file };
@@ -132,13 +140,19 @@ function unpacked(file: string, bytes: Buffer): Buffer {
 /** The bytes of a stream, unpacked (in a thread of Node's) where they begin as those of a gzip file. */
 async function* unpackedStream(
   stream: AsyncIterable<Buffer>,
-  onBytes: (bytes: number) => void = () => undefined,
+  { onBytes, signal }: StreamOptions,
 ): AsyncGenerator<Buffer> {
   const chunks = stream[Symbol.asyncIterator]();
-  const first = await chunks.next();
+  const stopped = new Promise<never>((_, reject) => {
+    signal?.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
+  });
+  stopped.catch(() => undefined);
+  const read = (): Promise<IteratorResult<Buffer>> => Promise.race([chunks.next(), stopped]);
+  signal?.throwIfAborted();
+  const first = await read();
   async function* all(): AsyncGenerator<Buffer> {
-    for (let next = first; next.done !== true; next = await chunks.next()) {
-      onBytes(next.value.length);
+    for (let next = first; next.done !== true; next = await read()) {
+      onBytes?.(next.value.length);
       yield next.value;
     }
   }
@@ -151,7 +165,8 @@ async function* unpackedStream(
       yield* unpacker as AsyncIterable<Buffer>;
     }
   } finally {
-    await chunks.return?.(); // closes the stream when its reader has enough
+    const closed = chunks.return?.(); // the stream, when its reader has enough
+    if (signal?.aborted !== true) await closed; // a read that waits would hold it up
   }
 }
 

@@ -99,7 +99,8 @@ export async function tokenizeFiles(
   let turn = performance.now();
   let start = 0; // the document's first token
   const onBytes = (count: number): unknown => (bytes += count);
-  for await (const piece of streamDocuments(files, { ...reading, onBytes })) {
+  const stream = { onBytes, ...(signal === undefined ? {} : { signal }) };
+  for await (const piece of streamDocuments(files, { ...reading, ...stream })) {
     signal?.throwIfAborted();
     for (const ids of encoder.encode(piece, writer.documents)) {
       writer.append(ids);

@@ -5,6 +5,7 @@
  *     config.json  model.safetensors  tokenizer.json     the model after the last save: what generate loads
  *     training_state.safetensors                         states of the optimizer; step, random streams, ... as notes
  *     metrics.jsonl                                      every step, evaluation and sample, a line each (metrics.ts)
+ *     checksums.sha256                                   of the two (recovery.ts)
  *     best/                                              the model with the least validation loss, and which that is
  *     checkpoint-<step>/                                 earlier saves, whole folders like this one (hard links)
  *     training.lock                                      held by the run that is going on (run-lock.ts)
@@ -78,12 +79,14 @@ const evaluationFile = 'evaluation.json';
 
 /**
  * Writes model and tokenizer, and the state of the training where it is given, so that all change together.
+ * @param seal Called with the folder of the new files when all are there.
  */
 export function saveRun(
   folder: string,
   model: Savable,
   tokenizer: Tokenizer | undefined,
   training?: { readonly progress: TrainingProgress; readonly tensors: ReadonlyMap<string, Tensor> },
+  seal: (staging: string) => void = () => undefined,
 ): void {
   replaceFiles(folder, (staging) => {
     model.savePretrained(staging);
@@ -91,6 +94,7 @@ export function saveRun(
     if (training === undefined) return;
     const notes = { format: stateFormat, version: stateVersion, progress: JSON.stringify(training.progress) };
     saveSafetensors(join(staging, trainingStateFile), training.tensors, notes);
+    seal(staging);
   });
 }
 
@@ -242,22 +246,32 @@ const isCount = (value: unknown): value is number => Number.isSafeInteger(value)
  */
 export function keepSnapshot(folder: string, step: number, keep: number): string {
   const snapshot = join(folder, `${snapshotPrefix}${step}`);
-  createFolder(snapshot, (staging) => {
-    for (const entry of readdirSync(folder, { withFileTypes: true })) {
-      if (!entry.isFile() || entry.name.startsWith('.') || entry.name === lockFile) continue;
-      const [from, to] = [join(folder, entry.name), join(staging, entry.name)];
-      if (entry.name === metricsFile)
-        copyFileSync(from, to); // it is written on
-      else share(from, to);
-    }
-  });
-  const earlier = subfolders(folder)
-    .filter((name) => name !== bestFolder && isOfRun(folder, name))
-    .map((name) => snapshotStep(name)!)
-    .filter((s) => s < step)
-    .sort((a, b) => b - a);
+  createFolder(snapshot, (staging) => shareFiles(folder, staging));
+  const earlier = snapshotSteps(folder).filter((s) => s < step);
   for (const old of earlier.slice(keep - 1)) removeFolder(join(folder, `${snapshotPrefix}${old}`));
   return snapshot;
+}
+
+/** The steps of a folder's snapshots, newest first. */
+const snapshotSteps = (folder: string): number[] =>
+  subfolders(folder)
+    .filter((name) => name !== bestFolder && isOfRun(folder, name))
+    .map((name) => snapshotStep(name)!)
+    .sort((a, b) => b - a);
+
+/** The folders of a run's earlier saves, newest first. */
+export const snapshotsOf = (folder: string): string[] =>
+  snapshotSteps(folder).map((step) => join(folder, `${snapshotPrefix}${step}`));
+
+/** Puts the files of a save into another folder; they share their space on the disk. */
+export function shareFiles(folder: string, into: string): void {
+  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    if (!entry.isFile() || entry.name.startsWith('.') || entry.name === lockFile) continue;
+    const [from, to] = [join(folder, entry.name), join(into, entry.name)];
+    if (entry.name === metricsFile)
+      copyFileSync(from, to); // it is written on
+    else share(from, to);
+  }
 }
 
 function removeFolder(path: string): void {

@@ -13,6 +13,7 @@ export type { EvaluationRecord, MetricsRecord, SampleRecord, StepRecord } from '
 export * from './optimizers/index.js';
 export { nextTokenLoss, type PackedOptions, type TrainableModel } from './loss.js';
 export { nextToken, type BatchLoss, type Objective, type Trainable } from './objective.js';
+export { recoverRun, type Recovery } from './recovery.js';
 export { lockRun, type RunLock } from './run-lock.js';
 export {
   constantSchedule,
@@ -34,13 +35,7 @@ export {
   type ScheduleOptions,
   type WarmupStableDecayOptions,
 } from './schedules.js';
-export {
-  maskedTokens,
-  maskedTokensAndPairs,
-  textClasses,
-  textToText,
-  type TrainableClassifier,
-} from './tasks.js';
+export { maskedTokens, maskedTokensAndPairs, textClasses, textToText } from './tasks.js';
 export { Trainer } from './trainer.js';
 export type {
   CheckpointEvent,

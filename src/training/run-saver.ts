@@ -20,6 +20,7 @@ import {
   type TrainingProgress,
 } from './checkpoint.js';
 import type { Trainable } from './objective.js';
+import { writeChecksums } from './recovery.js';
 import { lockRun, type RunLock } from './run-lock.js';
 import type { CheckpointEvent } from './trainer-options.js';
 
@@ -129,7 +130,7 @@ export class RunSaver {
   #save(folder: string): void {
     this.#checkWeights();
     const { model, tokenizer, state, report } = this.#options;
-    scope(() => saveRun(folder, model as Savable, tokenizer, state()));
+    scope(() => saveRun(folder, model as Savable, tokenizer, state(), writeChecksums));
     this.resumed();
     report({ step: this.#state.step, kind: 'last', folder });
   }

@@ -103,8 +103,8 @@ export interface RunOptions {
    */
   readonly saveInterval?: number;
   /**
-   * How many saves of `saveInterval` to keep as `checkpoint-<step>` folders; 2 by default where `saveInterval` is given,
-   * else none.
+   * How many saves of `saveInterval` to keep as `checkpoint-<step>` folders, 2 by default: where the newest is damaged,
+   * {@link recoverRun} goes on from the one before.
    */
   readonly keep?: number;
   /**

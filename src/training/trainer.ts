@@ -103,7 +103,7 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
     if (!(this.#clip >= 0)) throw new ArgumentError(`Trainer: clip must be 0 or more, got ${this.#clip}`);
     this.#evalInterval = checkCount('evalInterval', options.evalInterval ?? 250, 0);
     const saveInterval = checkCount('saveInterval', options.saveInterval ?? (this.#evalInterval || 250), 0);
-    const keep = checkCount('keep', options.keep ?? (options.saveInterval === undefined ? 0 : 2), 0);
+    const keep = checkCount('keep', options.keep ?? 2, 0);
     if (options.folder !== undefined && model.savePretrained === undefined) {
       throw new ArgumentError('Trainer: a model without savePretrained cannot be saved; leave out folder');
     }
