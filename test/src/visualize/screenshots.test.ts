@@ -18,12 +18,7 @@ const runs = join(root, 'docs', 'runs');
 const images = join(root, 'docs', 'images');
 
 /** Pictures: which runs, how large, and what is set before. */
-const pictures: [
-  name: string,
-  runs: string[],
-  size: [number, number],
-  theme: 'light' | 'dark',
-][] = [
+const pictures: [name: string, runs: string[], size: [number, number], theme: 'light' | 'dark'][] = [
   ['runs-light', ['lr-3e-4', 'lr-3e-3', 'lr-3e-2'], [1200, 940], 'light'],
   ['run-dark', ['lr-3e-3'], [1200, 820], 'dark'],
   ['run-phone', ['lr-3e-3'], [390, 780], 'light'],
