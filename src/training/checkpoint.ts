@@ -266,7 +266,8 @@ export const snapshotsOf = (folder: string): string[] =>
 /** Puts the files of a save into another folder; they share their space on the disk. */
 export function shareFiles(folder: string, into: string): void {
   for (const entry of readdirSync(folder, { withFileTypes: true })) {
-    if (!entry.isFile() || entry.name.startsWith('.') || entry.name === lockFile) continue;
+    if (!entry.isFile() || entry.name.startsWith('.') || [lockFile, metricsFile].includes(entry.name))
+      continue;
     share(join(folder, entry.name), join(into, entry.name));
   }
 }
