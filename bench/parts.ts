@@ -3,7 +3,7 @@
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { bertBase, miniLM, presets, type PresetName } from './models/presets.js';
+import { bertBase, miniLM, presets, t5Small, type PresetName } from './models/presets.js';
 import { root, type PackageName } from './contenders.js';
 import type { CharTask } from './models/char-train.js';
 import type { GemmCase, GemmTask, GemmType } from './ops/gemm.js';
@@ -269,6 +269,33 @@ export const parts = {
       });
       return [task('forward', 128, false), task('forward', 512, false), task('training step', 128, true)];
     },
+  },
+  t5: {
+    title: 'T5-small, float32',
+    program: 'models/seq2seq',
+    peer: 'seq2seq.py',
+    rounds: 5,
+    tolerance: 2e-3,
+    sameWeights: true,
+    compilable: true,
+    tasks({ quick }) {
+      const task = { config: t5Small, source: 128, lr: 1e-4, seconds: quick ? 0 : 5, steps: quick ? 1 : 5 };
+      const decode = { ...task, train: false, target: 64 };
+      return [
+        { ...task, name: 'training step, 8 x (128 to 128)', batch: 8, target: 128, train: true },
+        { ...decode, name: 'decode 64 after 128', batch: 1 },
+        { ...decode, name: 'decode 64 after 128, batch 8', batch: 8 },
+      ];
+    },
+  },
+  embed: {
+    title: 'Embeddings of 1,000 texts of 8 to 126 tokens, MiniLM (6 layers, 384 wide), float32',
+    program: 'models/embed',
+    peer: 'embed.py',
+    rounds: 5,
+    tolerance: 1e-4,
+    sameWeights: true,
+    tasks: ({ quick }) => [{ name: 'texts', config: miniLM, texts: quick ? 100 : 1000 }],
   },
   memory: {
     title: 'Greatest resident set of a training process (three steps and two more)',

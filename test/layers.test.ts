@@ -24,7 +24,7 @@ const strata: [RegExp, number][] = [
   [/^lib\/(methods|index|settings)\.ts$/, 3],
   [/^src\/nn\//, 4],
   [/^src\/(models|tokenizers|data)\//, 5],
-  [/^src\/(training|generation|evaluation|visualize)\//, 6],
+  [/^src\/(training|generation|embedding|evaluation|visualize)\//, 6],
   [/^src\/serving\//, 7],
   [/^src\/index\.ts$/, 7],
   [/^src\/cli\//, 8],

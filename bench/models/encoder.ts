@@ -48,7 +48,10 @@ if (task.train) {
     spent += seconds;
   }
   const head = Math.ceil((B * T) / 7) * 2 * (C * C + V * C);
-  report({ [task.name]: { seconds: median(times), flops: 3 * (forwardFlops + head), tokens: B * T } }, values);
+  report(
+    { [task.name]: { seconds: median(times), flops: 3 * (forwardFlops + head), tokens: B * T } },
+    values,
+  );
 } else {
   const forward = () => noGrad(() => scope(() => model.hidden(ids)));
   const hidden = forward();

@@ -15,6 +15,7 @@ import {
   type FlagValues,
 } from './args.js';
 import { backend, config, help, json, seed, threads } from './common-flags.js';
+import { embedFlags } from './embed-flags.js';
 import { chatFlags, evalFlags, generateFlags } from './generation-flags.js';
 import { tokenizeCommand } from './tokenize-flags.js';
 import { tokenizerCommands } from './tokenizer-flags.js';
@@ -106,7 +107,7 @@ export const trainFlags = {
       default: 1,
       min: 1,
       sought: ['accum', 'accumulation', 'gradient-accumulation-steps'],
-      help: 'batches whose gradients make one step',
+      help: 'batches whose gradients make one step (under mpirun one a process)',
     }),
     lr: number({ default: 1e-3, above: 0, sought: ['learning-rate'], help: 'highest learning rate' }),
     'min-lr': number({ min: 0, help: 'learning rate at the end (default: a tenth of --lr)' }),
@@ -261,6 +262,7 @@ Token files are what tsgpt tokenize writes, or uint16 .bin files of nanoGPT and 
 with weights if they like: --data web.bin:0.7,books.bin:0.3.
 --resume needs only --model: the other flags are those of the interrupted run unless they are given.
 metrics.jsonl in the folder has a line for each step, evaluation and sample; see tsgpt visualize.
+mpirun -n N tsgpt train ... trains in N processes, which divide the --grad-accum-steps batches of a step.
 --schedule is one of ${scheduleNames.join(', ')}.
 The folder holds a GPT-2 in Hugging Face's layout, with --use-rope, --use-swiglu and --use-rmsnorm together a Llama
 (with --window and --no-bias a Mistral). Other choices under Architecture have no name elsewhere: only tsgpt loads
@@ -313,6 +315,16 @@ models with different tokenizers.`,
     examples: [
       'tsgpt visualize shakespeare',
       'tsgpt visualize runs/* --out runs.html --title "learning rates"',
+    ],
+  },
+  embed: {
+    summary: 'Makes a vector of each text, for search and comparison.',
+    flags: embedFlags,
+    notes: `Each line of standard output is an object with a text and its embedding, in the order of the texts. The dot product
+of two vectors of length 1 is their cosine.`,
+    examples: [
+      'tsgpt embed --model all-MiniLM-L6-v2 --text "A cat sat."',
+      'tsgpt embed --model all-MiniLM-L6-v2 --data sentences.txt --truncate > vectors.jsonl',
     ],
   },
   info: {

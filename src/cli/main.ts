@@ -19,6 +19,7 @@ import {
   visualizeFlags,
   type CommandName,
 } from './commands.js';
+import { embedFlags } from './embed-flags.js';
 import { chatFlags, evalFlags, generateFlags } from './generation-flags.js';
 import { tokenizeFlags } from './tokenize-flags.js';
 import {
@@ -92,6 +93,11 @@ async function run(name: CommandName, args: readonly string[]): Promise<number> 
     }
     case 'visualize':
       return (await import('./visualize.js')).visualize(parseFlags(visualizeFlags, args).values);
+    case 'embed': {
+      const { values } = parseFlags(embedFlags, args);
+      useBackend(values.backend);
+      return (await import('./embed.js')).embed(values);
+    }
     case 'info':
       return (await import('./info.js')).info(parseFlags(infoFlags, args).values, version());
     case 'tokenize':

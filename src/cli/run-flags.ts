@@ -84,7 +84,7 @@ function newRun({ values }: Flags, writes: boolean): TrainValues {
 
 /** Paths made absolute: the run may be resumed from another folder. */
 function withPaths(values: TrainValues): TrainValues {
-  const { data, tokenizer, metrics, tensorboard, 'val-data': valData } = values;
+  const { data, tokenizer, 'val-data': valData, metrics, tensorboard } = values;
   return {
     ...values,
     metrics: metrics === undefined ? undefined : resolve(metrics),

@@ -266,9 +266,11 @@ export const snapshotsOf = (folder: string): string[] =>
 /** Puts the files of a save into another folder; they share their space on the disk. */
 export function shareFiles(folder: string, into: string): void {
   for (const entry of readdirSync(folder, { withFileTypes: true })) {
-    if (!entry.isFile() || entry.name.startsWith('.') || [lockFile, metricsFile].includes(entry.name))
-      continue;
-    share(join(folder, entry.name), join(into, entry.name));
+    if (!entry.isFile() || entry.name.startsWith('.') || entry.name === lockFile) continue;
+    const [from, to] = [join(folder, entry.name), join(into, entry.name)];
+    if (entry.name === metricsFile)
+      copyFileSync(from, to); // it is written on
+    else share(from, to);
   }
 }
 

@@ -35,13 +35,7 @@ export {
   type ScheduleOptions,
   type WarmupStableDecayOptions,
 } from './schedules.js';
-export {
-  maskedTokens,
-  maskedTokensAndPairs,
-  textClasses,
-  textToText,
-  type TrainableClassifier,
-} from './tasks.js';
+export { maskedTokens, maskedTokensAndPairs, textClasses, textToText } from './tasks.js';
 export { Trainer } from './trainer.js';
 export type {
   CheckpointEvent,

@@ -16,7 +16,10 @@ export interface ReadRunOptions {
  * @param folder A run's folder, or its `metrics.jsonl` by another name.
  * @throws FileError when there are none, or they are damaged.
  */
-export function readRun(folder: string, { name = basename(resolve(folder)) }: ReadRunOptions = {}): RunData {
+export function readRun(
+  folder: string,
+  { name = basename(resolve(folder), '.jsonl') }: ReadRunOptions = {},
+): RunData {
   const curves = new RunCurves();
   for (const record of readMetrics(folder)) curves.add(record);
   return curves.data(name, null);
@@ -24,7 +27,11 @@ export function readRun(folder: string, { name = basename(resolve(folder)) }: Re
 
 /** Short names for folders: what tells them apart, from the end of the path on. */
 export function namesOf(folders: readonly string[]): string[] {
-  const parts = folders.map((folder) => resolve(folder).split(/[\\/]/));
+  const parts = folders.map((folder) =>
+    resolve(folder)
+      .replace(/\.jsonl$/, '')
+      .split(/[\\/]/),
+  );
   return parts.map((own, i) => {
     for (let count = 1; count <= own.length; count++) {
       const name = own.slice(-count).join('/');

@@ -10,10 +10,10 @@ import {
   TokenMasker,
   type MaskedBatch,
 } from '../../../src/data/index.js';
-import { CharTokenizer, PretrainedTokenizer } from '../../../src/tokenizers/index.js';
+import { CharTokenizer, type PretrainedTokenizer } from '../../../src/tokenizers/index.js';
 import { wordPieces } from '../../support/word-tokenizers.js';
 
-const letters = [...'abcdefghijklmnopqrstuvwxyz'];
+const letters = Array.from('abcdefghijklmnopqrstuvwxyz');
 /** Ids 5 to 30 begin words, 31 to 56 go on. */
 const tokenizer = wordPieces([...letters, ...letters.map((letter) => `##${letter}`)]);
 const maskId = tokenizer.maskId!;
@@ -169,8 +169,7 @@ describe('MaskedTextSource', () => {
     const batches = maskedBatches(ids.subarray(0, 60), sizes, new Generator(1));
     const whole = batches.flatMap(({ ids: inputs, labels, attentionMask }) =>
       rows(inputs).flatMap((row, b) => {
-        const mask =
-          attentionMask === undefined ? null : (attentionMask.toArray() as unknown as boolean[][])[b];
+        const mask = attentionMask === undefined ? null : rows(attentionMask)[b];
         const real = row.map((id, t) => (rows(labels)[b][t] === -100 ? id : rows(labels)[b][t]));
         return real.filter((id, t) => (mask === null || mask[t]) && id > 4);
       }),
@@ -216,7 +215,7 @@ describe('NextSentenceSource', () => {
     for (let i = 0; i < 250; i++) {
       const batch = drawn.next();
       pairs(batch).forEach(({ first, second }, b) => {
-        const related = Number(batch.relationships!.data[b]) === 0;
+        const related = batch.relationships!.data[b] === 0;
         follows += Number(related);
         expect(first.length).toBeGreaterThan(0);
         expect(second.length).toBeGreaterThan(0);
