@@ -1,22 +1,24 @@
-/** Peers in Python: TSGPT_PYTHON, else python3. Tests that need a package skip where it is missing. */
+/** Peers in Python: TSGPT_PYTHON, else python3, when it has the packages that a test needs. */
 
-import { execFileSync, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 
-const python = process.env.TSGPT_PYTHON ?? 'python3';
-
-/** For `it.skipIf(lacksPython('peft'))`: whether Python or the package is missing, which is said once. */
-export function lacksPython(packageName: string): boolean {
-  const missing = spawnSync(python, ['-c', `import ${packageName}`]).status !== 0;
-  if (missing)
-    console.warn(`skipped: ${python} cannot import ${packageName}; TSGPT_PYTHON names another Python`);
-  return missing;
+/** A Python that imports all `packages`, or null, which is said once. */
+export function pythonWith(...packages: string[]): string | null {
+  const python = process.env.TSGPT_PYTHON ?? 'python3';
+  const found = spawnSync(python, ['-c', `import ${packages.join(', ')}`], { stdio: 'ignore' }).status === 0;
+  if (!found)
+    console.warn(`skipped: ${python} has no ${packages.join(', ')}; TSGPT_PYTHON names a Python that has`);
+  return found ? python : null;
 }
 
-/** Runs a program and reads the JSON that it prints last. */
-export function runPython<T>(program: string, ...args: string[]): T {
-  const output = execFileSync(python, ['-c', program, ...args], {
+/** Runs a program that prints JSON. */
+export function runPython<T>(python: string, program: string, ...args: string[]): T {
+  const env = { ...process.env, TRANSFORMERS_OFFLINE: '1', TRANSFORMERS_VERBOSITY: 'error' };
+  const { status, stdout, stderr } = spawnSync(python, ['-c', program, ...args], {
     encoding: 'utf8',
-    stdio: ['ignore', 'pipe', 'ignore'],
+    env,
+    maxBuffer: 2 ** 28,
   });
-  return JSON.parse(output.trimEnd().split('\n').at(-1)!) as T;
+  if (status !== 0) throw new Error(`${python} ended with ${status}:\n${stderr.slice(-2000)}`);
+  return JSON.parse(stdout.trim().split('\n').at(-1)!) as T;
 }

@@ -28,7 +28,7 @@ import {
   type Tensor,
 } from '../../../src/index.js';
 import { expectClose, golden, readGolden } from '../../support/golden.js';
-import { lacksPython, runPython } from '../../support/python.js';
+import { pythonWith, runPython } from '../../support/python.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'tsgpt-lora-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -201,14 +201,16 @@ with torch.no_grad():
     print(json.dumps(model(torch.tensor(ids)).logits.tolist()))
 `;
 
-describe.skipIf(lacksPython('peft'))('PEFT itself', () => {
+const python = pythonWith('peft');
+
+describe.skipIf(python === null)('PEFT itself', () => {
   it.each(cases.filter(({ name }) => ['gpt2', 'llama'].includes(name)))('computes the same with our adapters of $name', ({ name, model: make, logits }) => {
     const [model, ids, to] = [make(), [[3, 1, 4, 1, 5, 9]], join(folder, `for-peft-${name}`)];
     const lora = new Lora(model, { rank: 2, alpha: 3, dropout: 0.1, generator: new Generator(3) });
     noGrad(() => lora.parameters().forEach((p) => add_(p, randn(p.shape, { std: 0.1, generator: new Generator(4) }))));
     const base = golden(name === 'gpt2' ? 'hf-gpt2' : 'hf-llama-gqa');
     saveLora(to, model, lora, { base });
-    const theirs = runPython<number[][][]>(program, base, to, JSON.stringify(ids));
+    const theirs = runPython<number[][][]>(python!, program, base, to, JSON.stringify(ids));
     expectClose(noGrad(() => logits(model, ids)), theirs, exact, name);
   }, 120_000); // prettier-ignore
 });
