@@ -143,7 +143,7 @@ const switches: string[][] = [
   ['--use-rope', '--use-swiglu', '--use-rmsnorm', '--no-bias', '--untied'],
 ];
 
-/** Products in bfloat16: losses then agree to its three digits only. */
+/** Layers in bfloat16: losses then agree to its three digits only. */
 const inBfloat16 = (task: Task): Task => ({
   ...task,
   name: `${task.name}, bfloat16`,
@@ -233,6 +233,20 @@ export const parts = {
             ...(['A', 'B', 'C', 'D'] as const).map((name) => trainTask(name, 5, 5)),
             ...(['B', 'C', 'D'] as const).map((name) => inBfloat16(trainTask(name, 5, 5))),
           ],
+  },
+  recompute: {
+    title: "Recomputation: GPT-2 124M at B 4, T 1024; the error is that of the dry run's memory",
+    program: 'models/train-step',
+    rounds: 1,
+    tolerance: Infinity,
+    tasks: ({ quick }) =>
+      (quick ? (['off', 'every:1'] as const) : (['off', 'selective', 'every:2', 'every:1'] as const)).map(
+        (recompute) => ({
+          ...presets.C,
+          ...(quick ? {} : { batch: 4, time: 1024 }),
+          ...{ name: recompute, recompute, seconds: 0, steps: 1, maxError: 0.05 },
+        }),
+      ),
   },
   decode: {
     title: 'Inference, GPT-2 124M, batch 1',
