@@ -253,7 +253,7 @@ describe('saving', () => {
       'snapshot 9 /checkpoint-9', 'last 10 ', 'last 12 ', 'snapshot 12 /checkpoint-12',
     ]); // prettier-ignore
     const files = ['config.json', 'model.safetensors', 'tokenizer.json'];
-    const whole = [...files, 'training_state.safetensors', 'metrics.jsonl'].sort();
+    const whole = [...files, 'checksums.sha256', 'training_state.safetensors', 'metrics.jsonl'].sort();
     expect(readdirSync(folder).sort()).toEqual(['best', 'checkpoint-12', 'checkpoint-9', ...whole].sort());
     expect(readdirSync(join(folder, 'best')).sort()).toEqual([...files, 'evaluation.json'].sort());
     expect(readJson('best', 'evaluation.json')).toEqual(readTrainingProgress(folder).best);
