@@ -2,6 +2,7 @@
 
 import { basename, resolve } from 'node:path';
 
+import { oneLine } from '../../lib/errors.js';
 import { writeFileAtomic } from '../../lib/formats/atomic-file.js';
 import { readMetrics, readTrainingProgress, type Trainer } from '../training/index.js';
 import { LiveServer, renderPage, RunCurves, TensorBoardWriter } from '../visualize/index.js';
@@ -31,18 +32,25 @@ export async function watchRun(trainer: Trainer, values: RunValues): Promise<Wat
     writeFileAtomic(metrics, renderPage([curves.data(name, total)], { title: name }));
   };
   writePage(); // a place that cannot be written is found before the training
+  const refresh = (): void => {
+    try {
+      writePage();
+    } catch (error) {
+      process.stderr.write(`${oneLine((error as Error).message)}; the training goes on without it\n`);
+    }
+  };
   trainer.on('metrics', (record) => {
     if (live === undefined) curves.add(record);
     else live.add(record);
     events?.add(record);
   });
-  trainer.on('evaluation', writePage);
+  trainer.on('evaluation', refresh);
   return {
     url: live?.url,
     async close() {
       await live?.close();
       events?.[Symbol.dispose]();
-      writePage();
+      refresh();
     },
   };
 }

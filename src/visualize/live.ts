@@ -35,7 +35,7 @@ export class LiveServer {
     this.#data = data;
     const { port } = server.address() as AddressInfo;
     this.url = `http://127.0.0.1:${port}/`;
-    server.on('request', (request, response) => this.#answer(request, response, port));
+    server.on('request', (request, response) => this.#answer(request, response));
     server.unref(); // it does not keep the process alive
   }
 
@@ -79,15 +79,16 @@ export class LiveServer {
     this.#server.close();
     // What was sent gets a moment to arrive; a reader that does not take it is left.
     const gone = [...this.#readers].map((reader) => new Promise((resolve) => reader.once('close', resolve)));
-    const patience = new Promise((resolve) => setTimeout(resolve, 500).unref());
+    let timer: NodeJS.Timeout | undefined;
+    const patience = new Promise((resolve) => (timer = setTimeout(resolve, 500)));
     await Promise.race([Promise.all(gone), patience]);
+    clearTimeout(timer);
     this.#server.closeAllConnections();
   }
 
-  #answer(request: IncomingMessage, response: ServerResponse, port: number): void {
-    // A page of another site that reaches this port under its own name is not let in.
-    const host = request.headers.host ?? '';
-    if (![`127.0.0.1:${port}`, `localhost:${port}`].includes(host)) {
+  #answer(request: IncomingMessage, response: ServerResponse): void {
+    // A page of another site that reaches this port under its own name is not let in; a tunnel may have another port.
+    if (!/^(127\.0\.0\.1|localhost)(:\d+)?$/.test(request.headers.host ?? '')) {
       response.writeHead(403).end();
       return;
     }

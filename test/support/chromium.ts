@@ -9,6 +9,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 
+import { sanitized } from './sanitized.js';
+
 const names = [
   process.env.TSGPT_CHROMIUM,
   'chromium',
@@ -17,10 +19,12 @@ const names = [
   'google-chrome-stable',
 ];
 
-/** The browser's command; undefined where there is none. */
-export const chromium = names.find(
-  (name) => name !== undefined && spawnSync(name, ['--version'], { timeout: 20_000 }).status === 0,
-);
+/** The browser's command; undefined where there is none, and under sanitizers, which the browser does not start with. */
+export const chromium = sanitized
+  ? undefined
+  : names.find(
+      (name) => name !== undefined && spawnSync(name, ['--version'], { timeout: 20_000 }).status === 0,
+    );
 
 interface Reply {
   readonly id?: number;

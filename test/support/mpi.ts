@@ -5,12 +5,15 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { root, type Outcome } from './cli.js';
+import { sanitized } from './sanitized.js';
 
-/** Open MPI's mpirun; undefined where there is none. */
-export const mpirun = ['mpirun.openmpi', 'mpirun'].find((name) => {
+/** Open MPI's mpirun; undefined where there is none, and under sanitizers, which complain about Open MPI itself. */
+export const mpirun = sanitized ? undefined : ['mpirun.openmpi', 'mpirun'].find(isOpenMpi);
+
+function isOpenMpi(name: string): boolean {
   const { status, stdout } = spawnSync(name, ['--version'], { encoding: 'utf8', timeout: 20_000 });
   return status === 0 && stdout.includes('Open MPI');
-});
+}
 
 /** What a run under mpirun is told beside its arguments. */
 export interface MpiOptions {

@@ -18,26 +18,13 @@ const runs = join(root, 'docs', 'runs');
 const images = join(root, 'docs', 'images');
 
 /** Pictures: which runs, how large, and what is set before. */
-const pictures: [
-  name: string,
-  runs: string[],
-  size: [number, number],
-  theme: 'light' | 'dark',
-  setUp?: string,
-][] = [
+const pictures: [name: string, runs: string[], size: [number, number], theme: 'light' | 'dark'][] = [
   ['runs-light', ['lr-3e-4', 'lr-3e-3', 'lr-3e-2'], [1200, 940], 'light'],
   ['run-dark', ['lr-3e-3'], [1200, 820], 'dark'],
   ['run-phone', ['lr-3e-3'], [390, 780], 'light'],
-  ['learning-rates', ['lr-3e-4', 'lr-3e-3', 'lr-3e-2', 'lr-3e-1'], [1000, 620], 'light'],
-  ['warmup', ['lr-3e-2', 'no-clip-no-warmup'], [1000, 500], 'light'],
-  [
-    'batches',
-    ['batch-2', 'lr-3e-3', 'batch-32'],
-    [1000, 570],
-    'light',
-    `{ const a = document.getElementById('x-axis'); a.value = 'tokens'; a.dispatchEvent(new Event('change')); }`,
-  ],
-  ['overfitting', ['overfit', 'overfit-dropout'], [1000, 500], 'light'],
+  ['learning-rates', ['lr-3e-4', 'lr-3e-3', 'lr-3e-2', 'lr-3e-1'], [1000, 720], 'light'],
+  ['warmup', ['lr-3e-2', 'no-clip-no-warmup'], [1000, 640], 'light'],
+  ['overfitting', ['overfit', 'overfit-dropout'], [1000, 640], 'light'],
 ];
 
 describe('the runs of the documentation', () => {
@@ -57,7 +44,7 @@ describe('the runs of the documentation', () => {
     expect(kept.map((name) => name.replace('.jsonl', '')).sort()).toEqual([...shown].sort());
   });
 
-  it.each(pictures)('%s', async (name, names, [width, height], theme, setUp) => {
+  it.each(pictures)('%s', async (name, names, [width, height], theme) => {
     const page = join(folder, `${name}.html`);
     const files = names.map((run) => join(runs, `${run}.jsonl`));
     expect(await tsgpt(['visualize', ...files, '--out', page])).toMatchObject({ code: 0 });
@@ -68,7 +55,6 @@ describe('the runs of the documentation', () => {
     browser.complaints.length = 0;
     await browser.look(width, height, theme, width < 500);
     await browser.goto(pathToFileURL(page).href);
-    if (setUp !== undefined) await browser.evaluate(setUp);
     const picture = await browser.screenshot();
     expect(picture.length).toBeGreaterThan(20_000);
     expect(browser.complaints).toEqual([]);
