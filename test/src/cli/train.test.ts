@@ -281,6 +281,7 @@ describe('interrupting and resuming', () => {
       expect(readdirSync(model(name)).sort()).toEqual([
         'checksums.sha256',
         'config.json',
+        'metrics.jsonl',
         'model.safetensors',
         'tokenizer.json',
         'training_state.safetensors',
