@@ -28,7 +28,7 @@ const config = {
   ...{ bos_token_id: null, eos_token_id: null },
 };
 const model = new t.GPT(config, { generator });
-using lock = t.lockRun(folder);
+const lock = t.lockRun(folder); // given back when the process exits
 const going = t.hasTrainingState(folder);
 if (going && t.recoverRun(folder) !== null) throw new Error('a kill has damaged a save');
 if (going) model.loadStateDict(t.GPT.fromPretrained(folder).stateDict());

@@ -73,6 +73,7 @@ describe('tsgpt train', () => {
     expect(result.peak_rss_bytes).toBeGreaterThan(10e6);
     expect(readdirSync(model('first'))).toEqual(
       expect.arrayContaining([
+        'checksums.sha256',
         'config.json',
         'model.safetensors',
         'tokenizer.json',
@@ -278,7 +279,9 @@ describe('interrupting and resuming', () => {
     expect([term.code, hup.code]).toEqual([143, 129]);
     for (const name of ['term', 'hup']) {
       expect(readdirSync(model(name)).sort()).toEqual([
+        'checksums.sha256',
         'config.json',
+        'metrics.jsonl',
         'model.safetensors',
         'tokenizer.json',
         'training_state.safetensors',
