@@ -44,7 +44,7 @@ export interface Part {
   readonly openblas?: boolean;
   /** Both sides start from the same weights: a saved model of the task's `config`. */
   readonly sameWeights?: boolean;
-  /** PyTorch's program can compile the model. */
+  /** PyTorch's program can compile the model, unless a task says `compilable: false`. */
   readonly compilable?: boolean;
   /** What counts is the greatest resident set, not the time. */
   readonly memory?: boolean;
@@ -143,7 +143,7 @@ const switches: string[][] = [
   ['--use-rope', '--use-swiglu', '--use-rmsnorm', '--no-bias', '--untied'],
 ];
 
-/** Products in bfloat16: losses then agree to its three digits only. */
+/** Layers in bfloat16: losses then agree to its three digits only. */
 const inBfloat16 = (task: Task): Task => ({
   ...task,
   name: `${task.name}, bfloat16`,
@@ -234,6 +234,20 @@ export const parts = {
             ...(['B', 'C', 'D'] as const).map((name) => inBfloat16(trainTask(name, 5, 5))),
           ],
   },
+  recompute: {
+    title: "Recomputation: GPT-2 124M at B 4, T 1024; the error is that of the dry run's memory",
+    program: 'models/train-step',
+    rounds: 1,
+    tolerance: Infinity,
+    tasks: ({ quick }) =>
+      (quick ? (['off', 'every:1'] as const) : (['off', 'selective', 'every:2', 'every:1'] as const)).map(
+        (recompute) => ({
+          ...presets.C,
+          ...(quick ? {} : { batch: 4, time: 1024 }),
+          ...{ name: recompute, recompute, seconds: 0, steps: 1, maxError: 0.05 },
+        }),
+      ),
+  },
   decode: {
     title: 'Inference, GPT-2 124M, batch 1',
     program: 'models/decode',
@@ -280,7 +294,7 @@ export const parts = {
     compilable: true,
     tasks({ quick }) {
       const task = { config: t5Small, source: 128, lr: 1e-4, seconds: quick ? 0 : 5, steps: quick ? 1 : 5 };
-      const decode = { ...task, train: false, target: 64 };
+      const decode = { ...task, train: false, target: 64, compilable: false };
       return [
         { ...task, name: 'training step, 8 x (128 to 128)', batch: 8, target: 128, train: true },
         { ...decode, name: 'decode 64 after 128', batch: 1 },

@@ -37,7 +37,7 @@ import { conditionsText, ladderTable, memoryTable, timeTable, type TaskResult } 
 
 const flags = section('Flags', {
   peers: toggle({ help: 'fail unless PyTorch is there (--no-peers leaves all rivals out)' }),
-  compiled: toggle({ help: 'also PyTorch with torch.compile in part train' }),
+  compiled: toggle({ help: 'also PyTorch with torch.compile in parts train, encoder and t5' }),
   quick: toggle({ help: 'few cases, two rounds: shows that everything runs, measures nothing well' }),
   task: text({
     hint: 'TEXT',

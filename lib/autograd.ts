@@ -9,6 +9,7 @@
 
 import { ArgumentError, AutogradError, checkOptions, DTypeError, ShapeError } from './errors.js';
 import * as kernels from './kernels.js';
+import { SavedValue } from './saved.js';
 import { formatShape, sameShape, type Shape } from './shape.js';
 import type { DType } from './dtype.js';
 import { checkTensor, scope, Tensor, type GradNode } from './tensor.js';
@@ -20,6 +21,8 @@ export type Gradients = readonly (Tensor | null | undefined)[];
 type Target = TapeNode | Tensor | null;
 
 let gradEnabled = true;
+/** Off while only it is wanted what depends on what: nothing is then kept for backward. */
+let keepsValues = true;
 let nodesMade = 0;
 
 /** Whether operations are recorded now. */
@@ -55,6 +58,28 @@ function withGradMode<T>(enabled: boolean, body: () => T): T {
   }
 }
 
+/**
+ * Runs `body` with recording, but keeps no values: its result says whether it depends on anything that requires a gradient.
+ * @returns The result, the nodes made before that it depends on, and the leaves.
+ */
+export function traceStructure(body: () => Tensor): {
+  result: Tensor;
+  outside: TapeNode[];
+  leaves: Tensor[];
+} {
+  const first = nodesMade;
+  const before = keepsValues;
+  keepsValues = false;
+  try {
+    const result = enableGrad(body);
+    const nodes = result.node === null ? [] : reachable(result.node as TapeNode);
+    const leaves = [...new Set(nodes.flatMap((node) => [...node.leaves()]))];
+    return { result, outside: nodes.filter(({ id }) => id < first), leaves };
+  } finally {
+    keepsValues = before;
+  }
+}
+
 type BackwardRule = (grad: Tensor, node: TapeNode) => Gradients;
 
 /** One recorded operation. Rules read `saved` and write gradients through what they return or through `gradInto`. */
@@ -66,8 +91,7 @@ export class TapeNode implements GradNode {
   #rule: BackwardRule | null;
   readonly #shapes: Shape[];
   readonly #dtypes: (DType | null)[];
-  #saved: (Tensor | null)[] = [];
-  #versions: number[] = [];
+  #saved: (SavedValue | null)[] = [];
   #retained = false;
 
   constructor(
@@ -98,25 +122,14 @@ export class TapeNode implements GradNode {
 
   /** Keeps tensors for the rule until backward has run. */
   save(...tensors: (Tensor | null)[]): void {
-    for (const t of tensors) {
-      // A handle of its own: the caller's may be disposed at the end of its scope.
-      this.#saved.push(t === null ? null : t.view(t.shape, t.strides, t.offset, t.origin).keep());
-      this.#versions.push(t === null ? 0 : t.storage.version);
-    }
+    if (!keepsValues) return;
+    for (const t of tensors) this.#saved.push(t && new SavedValue(t));
   }
 
   /** The saved tensors, checked to be what they were. */
   get saved(): (Tensor | null)[] {
     if (this.#rule === null) this.#refuseFreed();
-    this.#saved.forEach((t, i) => {
-      if (t !== null && t.storage.version !== this.#versions[i]) {
-        throw new AutogradError(
-          `backward: a tensor ${formatShape(t.shape)} that ${this.name} needs was changed in place after it ran; ` +
-            'change a copy instead',
-        );
-      }
-    });
-    return this.#saved;
+    return this.#saved.map((value) => value && value.get(this.name));
   }
 
   /**
@@ -131,6 +144,12 @@ export class TapeNode implements GradNode {
     const tensor = Tensor.empty(this.#shapes[i], this.#dtypes[i]!, `${this.name} gradient`).keep();
     target.grad = tensor;
     return { tensor, accumulate: false };
+  }
+
+  /** The gradient that has arrived at input `i` already, to be added to; null where there is none. */
+  gradOf(i: number): Tensor | null {
+    const target = this.#targets[i];
+    return target === null || target.grad === null ? null : ownGradient(target, target.grad);
   }
 
   #refuseFreed(): never {
@@ -151,8 +170,10 @@ export class TapeNode implements GradNode {
   take(i: number): Tensor {
     const saved = this.saved[i]!;
     if (this.mayOverwrite(saved)) {
+      const own = saved.view(saved.shape, saved.strides, saved.offset, saved.origin);
+      this.#saved[i]!.dispose();
       this.#saved[i] = null;
-      return released(saved);
+      return own;
     }
     const own = Tensor.empty(saved.shape, saved.dtype, saved.origin);
     kernels.copy(saved, own);
@@ -275,6 +296,9 @@ export function backward(root: Tensor, grad?: Tensor, options: BackwardOptions =
   checkTensor('backward', root);
   if (grad !== undefined) checkTensor('backward', grad);
   checkOptions('backward', options, ['retainGraph', 'onLeaf']);
+  if (!keepsValues) {
+    throw new AutogradError('backward: a function under checkpoint cannot call it; call it on the result');
+  }
   if (!root.requiresGrad) {
     throw new AutogradError(
       'backward: the tensor does not depend on anything that requires a gradient; ' +
@@ -329,19 +353,15 @@ function reachable(root: TapeNode): TapeNode[] {
   return [...seen].sort((a, b) => b.id - a.id);
 }
 
-/**
- * The leaves whose gradients are complete after each node of a walk. A checkpoint hides the leaves that its function uses,
- * so none is complete before the last one.
- */
+/** For each node the leaves whose gradients are complete once it has run. */
 function lastUses(order: readonly TapeNode[]): Map<TapeNode, Tensor[]> {
   const last = new Map<Tensor, number>();
   order.forEach((node, i) => {
     for (const leaf of node.leaves()) last.set(leaf, i);
   });
-  const hidden = order.findLastIndex(({ name }) => name === 'checkpoint');
   const found = new Map<TapeNode, Tensor[]>();
   for (const [leaf, i] of last) {
-    const node = order[Math.max(i, hidden)];
+    const node = order[i];
     found.set(node, [...(found.get(node) ?? []), leaf]);
   }
   return found;
@@ -363,7 +383,7 @@ export function gradientsOf(root: Tensor, inputs: readonly Tensor[], grad?: Tens
 }
 
 /** A kept tensor as one that its scope looks after again. */
-function released(t: Tensor): Tensor {
+export function released(t: Tensor): Tensor {
   const owned = t.view(t.shape, t.strides, t.offset, t.origin);
   t.dispose();
   return owned;

@@ -18,7 +18,7 @@ const strata: [RegExp, number][] = [
     /^lib\/formats\/(atomic-file|system-error|mapped-file|file-kind|json-file|safetensors-header|gguf-header)\.ts$/,
     1,
   ],
-  [/^lib\/(tensor|op|autograd|random)\.ts$/, 2],
+  [/^lib\/(tensor|op|autocast|autograd|random|saved)\.ts$/, 2],
   [/^lib\/(ops|formats)\//, 3],
   [/^lib\/process-group\.ts$/, 3],
   [/^lib\/(methods|index|settings)\.ts$/, 3],

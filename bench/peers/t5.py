@@ -108,16 +108,20 @@ class T5(nn.Module):
             name = name.replace(".block.", ".blocks.").replace("final_layer_norm", "final")
             name = name.replace("blocks.0.layer.0.SelfAttention.relative_attention_bias", "bias")
             ff = 2 if name.startswith("decoder") else 1
-            for theirs, ours in {
+            renamed = {
                 "layer.0.layer_norm": "norm",
                 "layer.0.SelfAttention.o": "proj",
                 f"layer.{ff}.layer_norm": "mlp_norm",
                 f"layer.{ff}.DenseReluDense.wi": "up",
                 f"layer.{ff}.DenseReluDense.wo": "down",
-                "layer.1.layer_norm": "cross_norm",
-                "layer.1.EncDecAttention.q": "cross_q",
-                "layer.1.EncDecAttention.o": "cross_proj",
-            }.items():
+            }
+            if ff == 2:
+                renamed |= {
+                    "layer.1.layer_norm": "cross_norm",
+                    "layer.1.EncDecAttention.q": "cross_q",
+                    "layer.1.EncDecAttention.o": "cross_proj",
+                }
+            for theirs, ours in renamed.items():
                 name = name.replace(theirs, ours)
             for i, part in enumerate("qkv"):
                 if f"layer.0.SelfAttention.{part}." in name:

@@ -4,7 +4,7 @@
  * definition below is the plain form, and the reference.
  */
 
-import { isFloating } from '../dtype.js';
+import { type DType, isFloating, isHalf } from '../dtype.js';
 import { ArgumentError, checkOptions, DTypeError, ShapeError } from '../errors.js';
 import * as kernels from '../kernels.js';
 import { cast, checkFloating, compact, defineOp, detach, sumToShape } from '../op.js';
@@ -94,6 +94,25 @@ const isEmpty = (q: Tensor, k: Tensor): boolean => q.size === 0 || k.size === 0;
  */
 const joinable = ([, h, t, d]: readonly number[]): number[] => [t * h * d, d, h * d, 1];
 
+/** A tensor laid out by {@link joinable} as (B, T, H, D). */
+const rowMajor = (x: Tensor): Tensor => {
+  const [b, h, t, d] = x.shape;
+  const [sb, sh, st, sd] = x.strides;
+  return x.view([b, t, h, d], [sb, st, sh, sd], x.offset, 'attention');
+};
+
+/** Half types in float32, which the kernels take, joinable. */
+function widenRows(x: Tensor): Tensor {
+  return isHalf(x.dtype) ? castRows(x, 'float32') : x;
+}
+
+function castRows(x: Tensor, dtype: DType): Tensor {
+  if (x.dtype === dtype) return x;
+  const out = Tensor.empty(x.shape, dtype, 'attention', joinable(x.shape));
+  kernels.copy(rowMajor(x), rowMajor(out));
+  return out;
+}
+
 const attentionOp = defineOp<[Tensor, Tensor, Tensor, Tensor | null], Settings>({
   name: 'scaledDotProductAttention',
   shape([q, k, v, mask], settings) {
@@ -116,37 +135,45 @@ const attentionOp = defineOp<[Tensor, Tensor, Tensor, Tensor | null], Settings>(
     return { shape: q.shape, dtype: q.dtype, strides: joinable(q.shape) };
   },
   forward(out, [q, k, v, mask], settings, tape) {
-    if (q.dtype !== 'float32' || k.dtype !== 'float32' || v.dtype !== 'float32') return false;
+    if (q.dtype === 'float64' || k.dtype !== q.dtype || v.dtype !== q.dtype) return false;
     const rows = scoresShape(q, k, settings).slice(0, 3);
     const lse = tape === null ? null : Tensor.empty([...rows, 2], 'float32', 'attention');
     const [uq, uk, uv] = [unitRows(q), unitRows(k), unitRows(v)];
     tape?.save(uq, uk, uv, mask, out, lse);
     if (isEmpty(q, k)) return kernels.fill(out, 0);
-    return kernels.attention(uq, uk, uv, mask && expandBias(mask, q, k, settings), out, lse, settings);
+    const bias = mask && expandBias(mask, q, k, settings);
+    if (!isHalf(q.dtype)) return kernels.attention(uq, uk, uv, bias, out, lse, settings);
+    const wide = Tensor.empty(q.shape, 'float32', 'attention', out.strides);
+    const [wq, wk, wv] = [uq, uk, uv].map(widenRows);
+    return (
+      kernels.attention(wq, wk, wv, bias, wide, lse, settings) && kernels.copy(rowMajor(wide), rowMajor(out))
+    );
   },
   // With P the attention weights:  dV = Pᵀ dO,  dP = dO Vᵀ,  dS = P (dP - Σ dP P),  dQ = scale dS K,  dK = scale dSᵀ Q.
   // P is recomputed tile by tile from the saved log-sum-exp (its two parts, see native/kernels.h).
   backward(grad, node, settings) {
     if (node.saved.length === 0) return []; // there was nothing to attend to
-    const [q, k, v, mask, out, lse] = node.saved as [Tensor, Tensor, Tensor, Tensor | null, Tensor, Tensor];
+    const [sq, sk, sv, mask, so, lse] = node.saved as [Tensor, Tensor, Tensor, Tensor | null, Tensor, Tensor];
+    const [q, k, v, out] = [sq, sk, sv, so].map(widenRows);
     const like = (x: Tensor): Tensor =>
       Tensor.empty(x.shape, 'float32', 'attention gradient', joinable(x.shape));
     const [dq, dk, dv] = [like(q), like(k), like(v)];
     if (isEmpty(q, k)) {
       const dmask = node.needs(3) ? Tensor.empty(node.inputShape(3), 'float32', 'attention gradient') : null;
       for (const gradient of [dq, dk, dv, dmask]) if (gradient !== null) kernels.fill(gradient, 0);
-      return [dq, dk, dv, dmask];
+      return [...[dq, dk, dv].map((g) => castRows(g, sq.dtype)), dmask];
     }
     const bias = mask && expandBias(mask, q, k, settings);
     const [B, H, T, S] = scoresShape(q, k, settings);
     const shape = settings.relative ? [B, H, Math.ceil(T / 64), T + S - 1] : [B, H, T, S];
     const dbias =
       bias !== null && node.needs(3) ? Tensor.empty(shape, 'float32', 'attention gradient') : null;
-    kernels.attentionGrad(q, k, v, bias, out, lse, unitRows(grad), dq, dk, dv, dbias, settings);
-    if (dbias === null) return [dq, dk, dv];
-    if (!settings.relative) return [dq, dk, dv, sumToShape(dbias, node.inputShape(3))];
+    kernels.attentionGrad(q, k, v, bias, out, lse, unitRows(widenRows(grad)), dq, dk, dv, dbias, settings);
+    const gradients = [dq, dk, dv].map((g) => castRows(g, sq.dtype));
+    if (dbias === null) return gradients;
+    if (!settings.relative) return [...gradients, sumToShape(dbias, node.inputShape(3))];
     const sums = sumToShape(dbias, [1, H, 1, T + S - 1]);
-    return [dq, dk, dv, sums.view(node.inputShape(3), [T + S - 1, 1], sums.offset, 'attention gradient')];
+    return [...gradients, sums.view(node.inputShape(3), [T + S - 1, 1], sums.offset, 'attention gradient')];
   },
   definition([q, k, v, mask], settings) {
     const [B, H, T, S] = scoresShape(q, k, settings);

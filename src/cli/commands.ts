@@ -56,6 +56,27 @@ export const trainFlags = {
       help: 'tokens of --tokenizer-type bpe (default: 1000)',
     }),
   }),
+  ...section('Fine-tuning', {
+    from: text({
+      hint: 'PATH',
+      filled: true,
+      sought: ['base', 'base-model', 'pretrained', 'init-from', 'checkpoint'],
+      help: 'start from this model (a folder or GGUF file) and its tokenizer; its sizes stand',
+    }),
+    'lora-rank': integer({
+      min: 1,
+      sought: ['lora', 'lora-r', 'rank'],
+      help: 'train adapters of this rank beside the weights, which stay as they are',
+    }),
+    'lora-alpha': number({ above: 0, help: 'their factor, times the rank (default: twice the rank)' }),
+    'lora-targets': text({
+      hint: 'NAMES',
+      filled: true,
+      sought: ['target-modules'],
+      help: 'layers that get one: c_attn,c_proj (default: all in the blocks)',
+    }),
+    'lora-dropout': number({ default: 0, min: 0, below: 1, help: 'dropout before them' }),
+  }),
   ...section('Model', {
     layers: integer({ default: 2, min: 1, sought: ['n-layer', 'depth'], help: 'transformer blocks' }),
     embed: integer({
@@ -140,6 +161,26 @@ export const trainFlags = {
     amsgrad: toggle({ help: 'adam, adamw: divide by the greatest second moment so far' }),
     momentum: number({ min: 0, below: 1, help: 'momentum of sgd, rmsprop (default: 0), muon (0.95)' }),
     nesterov: toggle({ help: "sgd: Nesterov's momentum" }),
+    precision: text({
+      default: 'float32',
+      choices: ['float32', 'bf16', 'fp16'],
+      sought: ['dtype', 'amp', 'mixed-precision', 'bf16', 'fp16'],
+      help: 'what layers compute in while training: float32, bf16, fp16',
+    }),
+    'loss-scale': number({ above: 0, help: 'fp16: the first loss scale (default: 65536)' }),
+    'loss-scale-interval': integer({ min: 1, help: 'fp16: good steps before it doubles (default: 2000)' }),
+    recompute: text({
+      default: 'off',
+      hint: 'WHAT',
+      filled: true,
+      sought: ['checkpointing', 'gradient-checkpointing', 'activation-checkpointing'],
+      help: 'compute again in backward to save memory: off, selective, every:N layers',
+    }),
+    'max-skips': integer({
+      default: 3,
+      min: 0,
+      help: 'steps in a row that may be skipped as not finite; one more ends the run',
+    }),
     clip: number({
       default: 1,
       min: 0,
@@ -217,6 +258,18 @@ export const trainFlags = {
   }),
 };
 
+export const mergeFlags = section('Flags', {
+  model: text({ hint: 'DIR', default: 'model', filled: true, help: 'folder of adapters' }),
+  out: text({
+    hint: 'DIR',
+    default: 'merged',
+    filled: true,
+    sought: ['output', 'to'],
+    help: 'folder to write the model to',
+  }),
+  help,
+});
+
 export const visualizeFlags = section('Flags', {
   'RUN...': operands({ help: 'folders of runs; each becomes a colour' }),
   out: text({
@@ -242,6 +295,7 @@ export const infoFlags = section('Flags', {
 });
 
 export type TrainValues = FlagValues<typeof trainFlags>;
+export type MergeValues = FlagValues<typeof mergeFlags>;
 export type VisualizeValues = FlagValues<typeof visualizeFlags>;
 export type InfoValues = FlagValues<typeof infoFlags>;
 
@@ -271,10 +325,18 @@ such a folder.`,
       'tsgpt train --data shakespeare.txt --model shakespeare',
       "tsgpt train --data 'books/*.txt' --layers 6 --heads 6 --embed 384 --seq 256 --batch 16 --steps 5000 --dropout 0.2",
       'tsgpt train --data shakespeare.txt --use-rope --use-swiglu --use-rmsnorm --no-bias --model tiny-llama',
+      'tsgpt train --from gpt2 --data shakespeare.txt --lora-rank 8 --seq 256 --precision bf16 --model gpt2-lora',
       'tsgpt train --data web.bin:0.7,books.bin:0.3 --documents --steps 10000 --model web',
       'tsgpt train --model shakespeare --resume',
       'cat *.txt | tsgpt train --data - --epochs 1 --dry-run',
     ],
+  },
+  merge: {
+    summary: 'Adds adapters (LoRA) to the model that they belong to and writes that as a model of its own.',
+    flags: mergeFlags,
+    notes: `The other commands use a folder of adapters as it is, as long as the model they belong to stays where it was. PEFT
+reads such folders, and those that it writes are read here.`,
+    examples: ['tsgpt merge --model gpt2-lora --out gpt2-shakespeare'],
   },
   generate: {
     summary: 'Continues a prompt with a trained model.',

@@ -14,6 +14,7 @@ import {
   commandHelp,
   commands,
   infoFlags,
+  mergeFlags,
   overview,
   trainFlags,
   visualizeFlags,
@@ -76,6 +77,8 @@ async function run(name: CommandName, args: readonly string[]): Promise<number> 
       useBackend(flags.values.backend);
       return (await import('./train.js')).train(flags);
     }
+    case 'merge':
+      return (await import('./merge.js')).merge(parseFlags(mergeFlags, args).values);
     case 'generate': {
       const { values } = parseFlags(generateFlags, args);
       useBackend(values.backend);

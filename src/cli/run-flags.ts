@@ -6,6 +6,7 @@
 import { resolve } from 'node:path';
 
 import { FileError } from '../../lib/index.js';
+import { checkRecompute } from '../nn/index.js';
 import { checkFree, snapshotsOf } from '../training/checkpoint.js';
 import { hasTrainingState, readTrainingProgress } from '../training/index.js';
 import { checkUnlocked } from '../training/run-lock.js';
@@ -24,7 +25,14 @@ const unsaved = ['model', 'resume', 'live', 'threads', 'backend', 'config', 'dry
 // prettier-ignore
 const fixed = [
   'tokenizer', 'tokenizer-type', 'vocab-size', 'layers', 'embed', 'heads', 'seq', 'dropout', 'use-rope', 'rope-theta', 'use-swiglu',
-  'use-rmsnorm', 'kv-heads', 'window', 'no-bias', 'untied', 'use-explicit-mask',
+  'use-rmsnorm', 'kv-heads', 'window', 'no-bias', 'untied', 'use-explicit-mask', 'from', 'lora-rank', 'lora-alpha', 'lora-targets',
+  'lora-dropout',
+] as const;
+/** What a model that a run starts from brings with it. */
+// prettier-ignore
+const brought = [
+  'tokenizer-type', 'vocab-size', 'layers', 'embed', 'heads', 'dropout', 'use-rope', 'rope-theta', 'use-swiglu', 'use-rmsnorm',
+  'kv-heads', 'window', 'no-bias', 'untied', 'use-explicit-mask',
 ] as const;
 
 /**
@@ -37,6 +45,8 @@ export function runFlags(flags: Flags, writes = true): RunValues {
     throw new UsageError('--steps and --epochs exclude each other');
   }
   const values = flags.values.resume ? savedRun(flags) : newRun(flags, writes);
+  checkStart(values, flags.given);
+  checkPrecision(values, flags.given);
   if (
     values.tokenizer !== undefined &&
     (flags.given.has('vocab-size') || flags.given.has('tokenizer-type'))
@@ -68,6 +78,33 @@ export function runFlags(flags: Flags, writes = true): RunValues {
   return { ...values, seed };
 }
 
+/** Flags of what a run starts from. */
+function checkStart(values: TrainValues, given: ReadonlySet<string>): void {
+  const { from, 'lora-rank': rank } = values;
+  const sized = from === undefined ? undefined : brought.find((name) => given.has(name) && !values.resume);
+  if (sized !== undefined)
+    throw new UsageError(`--${sized} is not for --from: the model in ${from} has its own`);
+  if (rank !== undefined && from === undefined) {
+    throw new UsageError('--lora-rank is for adapters of a model that is there; name it with --from');
+  }
+  const loose = ['lora-alpha', 'lora-targets', 'lora-dropout'].find((name) => given.has(name));
+  if (rank === undefined && loose !== undefined)
+    throw new UsageError(`--${loose} is for adapters; add --lora-rank`);
+}
+
+function checkPrecision(values: TrainValues, given: ReadonlySet<string>): void {
+  try {
+    checkRecompute(values.recompute);
+  } catch {
+    throw new UsageError(
+      `--recompute must be off, selective or every:N with a number of layers, got '${values.recompute}'`,
+    );
+  }
+  const scale = ['loss-scale', 'loss-scale-interval'].find((name) => given.has(name));
+  if (scale !== undefined && values.precision !== 'fp16')
+    throw new UsageError(`--${scale} is for --precision fp16`);
+}
+
 /** What to save with the run. */
 export function settingsOf(values: RunValues): Record<string, unknown> {
   return Object.fromEntries(Object.entries(values).filter(([name]) => !unsaved.includes(name)));
@@ -84,7 +121,7 @@ function newRun({ values }: Flags, writes: boolean): TrainValues {
 
 /** Paths made absolute: the run may be resumed from another folder. */
 function withPaths(values: TrainValues): TrainValues {
-  const { data, tokenizer, 'val-data': valData, metrics, tensorboard } = values;
+  const { data, tokenizer, from, metrics, tensorboard, 'val-data': valData } = values;
   return {
     ...values,
     metrics: metrics === undefined ? undefined : resolve(metrics),
@@ -92,6 +129,7 @@ function withPaths(values: TrainValues): TrainValues {
     data: absoluteData(data),
     'val-data': valData === undefined ? undefined : resolve(valData),
     tokenizer: tokenizer === undefined ? undefined : resolve(tokenizer),
+    from: from === undefined ? undefined : resolve(from),
   };
 }
 

@@ -18,7 +18,7 @@ import {
   type Batch,
   type TokenRange,
 } from '../data/index.js';
-import type { GPT } from '../models/index.js';
+import type { DecoderModel } from '../models/index.js';
 import {
   AutoTokenizer,
   CharTokenizer,
@@ -40,7 +40,7 @@ export interface TrainData {
   /** In a line: where it is from and how much it is. */
   readonly summary: string;
   /** The options of the trainer that say what it learns. */
-  options(model: GPT): TokenOptions | SourceOptions;
+  options(model: DecoderModel): TokenOptions | SourceOptions;
 }
 
 type TokenOptions = Pick<TrainerOptions, 'train' | 'validation' | 'batchSize' | 'sequenceLength' | 'seed'>;
@@ -93,7 +93,7 @@ const countsOf = (tokenizer: Tokenizer, train: number, validation: number): stri
   `vocabulary ${tokenizer.vocabSize}; ${formatCount(train)} tokens to train on, ${formatCount(validation)} to validate`;
 
 async function chooseTokenizer(values: RunValues, text: string): Promise<Tokenizer> {
-  const path = values.resume ? values.model : values.tokenizer;
+  const path = values.resume ? values.model : (values.tokenizer ?? values.from);
   if (path !== undefined) return AutoTokenizer.fromPretrained(path);
   if (values['tokenizer-type'] === 'char') return CharTokenizer.fromText(text);
   const vocabSize = values['vocab-size'] ?? 1000;
@@ -164,7 +164,7 @@ function validationFile(values: RunValues, tokenizer: Tokenizer, path: string): 
 }
 
 function tokenizerOf(values: RunValues, file: TokenFile): Tokenizer {
-  const path = values.resume ? values.model : values.tokenizer;
+  const path = values.resume ? values.model : (values.tokenizer ?? values.from);
   if (path !== undefined) return AutoTokenizer.fromPretrained(path);
   const packed = file.tokenizerJson();
   if (packed !== null) return unpackTokenizer(file.path, packed);

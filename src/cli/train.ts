@@ -5,9 +5,18 @@
 
 import { manualSeed, nativeInfo, setThreads } from '../../lib/index.js';
 import { generate } from '../generation/index.js';
-import { GPT } from '../models/index.js';
+import type { DecoderModel } from '../models/index.js';
+import { Lora, type Recompute } from '../nn/index.js';
 import type { Tokenizer } from '../tokenizers/index.js';
-import { lockRun, recoverRun, Trainer, type TextSample, type TrainingResult } from '../training/index.js';
+import {
+  lockRun,
+  type Precision,
+  recoverRun,
+  type StepEvent,
+  type TextSample,
+  Trainer,
+  type TrainingResult,
+} from '../training/index.js';
 import { resolveFlags, type ParsedFlags } from './args.js';
 import type { trainFlags } from './commands.js';
 import { planRun, showPlan } from './dry-run.js';
@@ -19,6 +28,7 @@ import { Progress } from './progress.js';
 import { defaultPrompt } from './prompt.js';
 import { checkHoldsRun, runFlags, settingsOf, type RunValues } from './run-flags.js';
 import { stopOnSignals } from './signals.js';
+import { checkVocabulary, loraOptions, openBase, sizesOf, startModel } from './starting-model.js';
 import { openData } from './train-data.js';
 import { watchRun } from './watch.js';
 
@@ -40,7 +50,10 @@ export async function train(given: ParsedFlags<typeof trainFlags>): Promise<numb
   const data = await openData(values);
   const { tokenizer } = data;
   const config = modelConfig(values, tokenizer.vocabSize);
-  const plan = planRun(values, config, data.tokens);
+  const base = openBase(values);
+  if (base !== null) checkVocabulary(values, base, tokenizer);
+  const sizes = sizesOf(base, config);
+  const plan = planRun(values, sizes, data.tokens, dry ? adapterWeights(values, base) : null);
   if (dry) {
     if (first) showPlan(plan, values.json);
     await processes?.close();
@@ -50,12 +63,12 @@ export async function train(given: ParsedFlags<typeof trainFlags>): Promise<numb
   using lock = first ? (resumed ?? lockRun(folder)) : undefined;
   using stop = stopOnSignals('finishing the step and saving; again to stop at once');
   manualSeed(values.seed);
-  const model = resume ? GPT.fromPretrained(folder) : new GPT(config);
+  const { model, trained, adapters } = startModel(values, base, config);
   const trainer = new Trainer({
     ...trainerOptions(values),
     optimizer: optimizerOf(values, model),
     ...data.options(model),
-    ...{ model, tokenizer, folder, lock, processes, signal: stop.signal },
+    ...{ model: trained, tokenizer, folder, lock, processes, signal: stop.signal },
     sample: () => sampleOf(model, tokenizer, values, stop.signal),
   });
   const changes = resume ? trainer.resume() : [];
@@ -70,8 +83,8 @@ export async function train(given: ParsedFlags<typeof trainFlags>): Promise<numb
   const { isa, threads } = nativeInfo();
   say(data.summary);
   say(
-    `model: ${values.layers} layers, ${values.heads} heads, ${values.embed} wide, ` +
-      `${formatCount(model.numParameters())} parameters; ${isa}, ${threads} thread${threads === 1 ? '' : 's'}`,
+    `model: ${base === null ? '' : `${values.from!}, `}${sizes.layers} layers, ${sizes.width} wide, ` +
+      `${formatCount(model.numParameters())} parameters${adapters === null ? '' : `, ${formatCount(adapters.numParameters())} of adapters to train`}; ${isa}, ${threads} thread${threads === 1 ? '' : 's'}`,
   );
   if (processes !== undefined) {
     say(`processes: ${processes.size}, by ${processes.library}; each step's batches are divided among them`);
@@ -134,6 +147,10 @@ function trainerOptions(values: RunValues) {
     schedule: scheduleOf(values),
     ...(values.ema === undefined ? {} : { ema: values.ema }),
     weightDecay: weightDecayOf(values),
+    precision: values.precision as Precision,
+    ...(values.precision === 'fp16' ? { lossScale: lossScaleOf(values) } : {}),
+    recompute: values.recompute as Recompute,
+    maxSkips: values['max-skips'],
     clip: values.clip,
     evalInterval: values['eval-interval'],
     saveInterval: values['save-interval'],
@@ -143,9 +160,26 @@ function trainerOptions(values: RunValues) {
   };
 }
 
+const lossScaleOf = ({ 'loss-scale': initial, 'loss-scale-interval': growthInterval }: RunValues) => ({
+  ...(initial === undefined ? {} : { initial }),
+  ...(growthInterval === undefined ? {} : { growthInterval }),
+});
+
+/** How many weights adapters of these flags have; null without. */
+function adapterWeights(values: RunValues, base: DecoderModel | null): number | null {
+  if (base === null || values['lora-rank'] === undefined) return null;
+  const adapters = new Lora(base, loraOptions(values));
+  const count = adapters.numParameters();
+  adapters.detach();
+  return count;
+}
+
 async function showProgress(trainer: Trainer): Promise<TrainingResult> {
   const progress = new Progress(trainer.steps, trainer.step);
-  trainer.on('step', (event) => progress.update(event));
+  trainer.on('step', (event) => {
+    if (event.skipped) progress.note(skippedLine(event));
+    progress.update(event);
+  });
   trainer.on('evaluation', ({ step, loss, perplexity, trainLoss, best }) => {
     progress.note(
       `step ${step}: validation loss ${formatLoss(loss)} (perplexity ${perplexity.toFixed(2)}), ` +
@@ -157,6 +191,13 @@ async function showProgress(trainer: Trainer): Promise<TrainingResult> {
   } finally {
     progress.end();
   }
+}
+
+/** What is said of a step whose numbers were not finite. */
+function skippedLine({ step, loss, skippedSteps, lossScale }: StepEvent): string {
+  const scale = lossScale === null ? '' : `, the loss scale is ${lossScale} now`;
+  const what = Number.isFinite(loss) ? 'its gradients are not finite' : `its loss is ${loss}`;
+  return `step ${step} skipped: ${what}${scale} (${skippedSteps} skipped so far)`;
 }
 
 function stoppedLine({ steps }: TrainingResult, trainer: Trainer, folder: string): string {
@@ -171,7 +212,7 @@ function doneLine({ steps, seconds, tokensPerSecond, best }: TrainingResult, fol
 
 /** What the model writes in the middle of its training, always with the same seed; nothing when the signal comes. */
 async function sampleOf(
-  model: GPT,
+  model: DecoderModel,
   tokenizer: Tokenizer,
   values: RunValues,
   signal: AbortSignal,
@@ -183,7 +224,7 @@ async function sampleOf(
 
 /** A text by the defaults of `tsgpt generate`; null when the signal comes. */
 async function sampleText(
-  model: GPT,
+  model: DecoderModel,
   tokenizer: Tokenizer,
   values: RunValues,
   index: number,
@@ -202,7 +243,7 @@ async function sampleText(
 
 /** Shows samples until the signal comes; beside a JSON result on standard error. */
 async function showSamples(
-  model: GPT,
+  model: DecoderModel,
   tokenizer: Tokenizer,
   values: RunValues,
   signal: AbortSignal,

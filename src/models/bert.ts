@@ -26,10 +26,10 @@ import {
   type Tensor,
   transpose,
 } from '../../lib/index.js';
-import { Dropout, Embedding, LayerNorm, Linear, Module } from '../nn/index.js';
+import { Dropout, Embedding, LayerNorm, Linear, Module, runLayers } from '../nn/index.js';
 import { type Activation, activationNames, activations } from './activations.js';
 import { checkConfig, checkFits, knownKeys, type ConfigRules } from './config.js';
-import { encoderPadding, type Padding, type SegmentedEncoderOptions } from './encoder.js';
+import { encoderPadding, once, type Padding, type SegmentedEncoderOptions } from './encoder.js';
 import { type LoadEncoderOptions, loadEncoder, saveEncoder } from './encoder-files.js';
 import { labelDefaults, labelNames, type LabelConfig, problemTypes } from './labels.js';
 import { type Checkpoint, type ConfigFile } from './checkpoint.js';
@@ -270,8 +270,10 @@ export class BertEncoder extends Module {
 
   /** @param x (B, T, C), or (1, N, C) packed @returns (B, T, C) */
   forward(x: Tensor, context: Context): Tensor {
-    for (const layer of this.layer) x = layer.forward(x, context);
-    return context.packing === null ? x : unpack(x, context.packing);
+    const y = runLayers(once(this, context), this.layer, x, context, (layer, z, shared) =>
+      layer.forward(z, shared),
+    );
+    return context.packing === null ? y : unpack(y, context.packing);
   }
 }
 

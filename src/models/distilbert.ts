@@ -24,7 +24,7 @@ import {
   transpose,
   zeros,
 } from '../../lib/index.js';
-import { Dropout, Embedding, LayerNorm, Linear, Module } from '../nn/index.js';
+import { Dropout, Embedding, LayerNorm, Linear, Module, runLayers } from '../nn/index.js';
 import { type Activation, activationNames, activations } from './activations.js';
 import { type BertOptions } from './bert.js';
 import { answerLogits } from './bert-heads.js';
@@ -34,6 +34,7 @@ import {
   encoderPadding,
   type EncoderOptions,
   firstPlaces,
+  once,
   onlyReading,
   type Padding,
 } from './encoder.js';
@@ -318,10 +319,12 @@ export class DistilBertModel extends Module {
     const padding = encoderPadding('DistilBertModel', ids, options, this.contextLength, encoderOptions);
     return scope(() => {
       const { packing } = padding;
-      let x = this.embeddings.forward(ids, packing);
+      const x = this.embeddings.forward(ids, packing);
       const context = { ...padding, attentions: options.attentions };
-      for (const layer of this.transformer.layer) x = layer.forward(x, context);
-      return packing === null ? x : unpack(x, packing); // (B, T, C)
+      const y = runLayers(once(this, context), this.transformer.layer, x, context, (layer, z, shared) =>
+        layer.forward(z, shared),
+      );
+      return packing === null ? y : unpack(y, packing); // (B, T, C)
     });
   }
 }

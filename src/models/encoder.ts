@@ -24,6 +24,7 @@ import {
 } from '../../lib/index.js';
 import { checkOptions } from '../../lib/errors.js';
 import { checkTensor } from '../../lib/tensor.js';
+import type { Recompute } from '../nn/index.js';
 import { type Packing, packingOf } from './packing.js';
 
 /** Arguments of an encoder's `forward` beside the ids. */
@@ -190,4 +191,13 @@ function checkRows(mask: Tensor, [B, T]: readonly number[]): void {
       throw new ArgumentError(`poolTokens: row ${row} has no token, only padding`);
     }
   }
+}
+
+/** How to run layers whose attention weights may be wanted: they are listed once, so nothing is then run twice. */
+export function once(
+  module: { readonly recompute: Recompute },
+  context: { readonly attentions?: Tensor[]; readonly crossAttentions?: Tensor[] },
+): { readonly recompute: Recompute } {
+  const listed = context.attentions !== undefined || context.crossAttentions !== undefined;
+  return listed ? { recompute: 'off' } : module;
 }

@@ -27,7 +27,7 @@ import {
   type Tensor,
   transpose,
 } from '../../lib/index.js';
-import { Conv1D, Dropout, Embedding, LayerNorm, Linear, Module, RMSNorm } from '../nn/index.js';
+import { Conv1D, Dropout, Embedding, LayerNorm, Linear, Module, RMSNorm, runLayers } from '../nn/index.js';
 import { KVCache, type LayerCache } from './cache.js';
 import {
   type Checkpoint,
@@ -296,10 +296,11 @@ export class GPT extends Module {
       const context = { ...placement, rotary: this.#rotary?.at(placement) ?? null };
       const tokens = this.wte.forward(inOneRow(ids, placement)); // (B, T, C)
       const embedded = this.wpe === null ? tokens : add(tokens, this.wpe.forward(placement.positions));
-      let x = this.drop.forward(embedded);
-      for (const [i, block] of this.h.entries()) x = block.forward(x, context, options.cache?.layers[i]);
-      x = inRows(x, ids, placement);
-      return this.ln_f.forward(options.lastOnly ? slice(x, 1, -1) : x);
+      const x = runLayers(this, this.h, this.drop.forward(embedded), context, (block, y, shared, i) =>
+        block.forward(y, shared, options.cache?.layers[i]),
+      );
+      const y = inRows(x, ids, placement);
+      return this.ln_f.forward(options.lastOnly ? slice(y, 1, -1) : y);
     });
   }
 

@@ -16,9 +16,10 @@ import {
   type Tensor,
   transpose,
 } from '../../lib/index.js';
-import { Dropout, Embedding, Linear, Module, RMSNorm } from '../nn/index.js';
+import { Dropout, Embedding, Linear, Module, RMSNorm, runLayers } from '../nn/index.js';
 import { type Activation, activations } from './activations.js';
 import { type LayerCache } from './cache.js';
+import { once } from './encoder.js';
 import { relativeBias } from './relative-bias.js';
 import { type Seq2SeqCache } from './seq2seq-cache.js';
 import { type T5Config } from './t5.js';
@@ -36,8 +37,9 @@ export interface T5Scores {
 /** What the layers of a stack share in a forward pass. */
 export interface T5Context {
   readonly self: T5Scores;
-  /** Keys and values of the encoder's output for a layer of the decoder, and the attention to them. */
-  readonly source?: (layer: number) => readonly [Tensor, Tensor];
+  /** The decoder's: the encoder's output, or each layer's keys and values of it. */
+  readonly source?: Tensor | readonly (readonly [Tensor, Tensor])[];
+  /** The attention to these. */
   readonly cross?: T5Scores;
   /** Where attention weights are wanted: of self-attention, and of the attention to the encoder's output. */
   readonly attentions?: Tensor[];
@@ -155,10 +157,14 @@ export class CrossAttentionLayer extends Branch {
     this.EncDecAttention = new Attention(c, generator);
   }
 
-  forward(x: Tensor, source: readonly [Tensor, Tensor], context: T5Context): Tensor {
+  forward(x: Tensor, context: T5Context, index: number): Tensor {
+    const { source } = context;
+    const pair = Array.isArray(source)
+      ? (source as readonly (readonly [Tensor, Tensor])[])[index]
+      : this.EncDecAttention.keysAndValues(source as Tensor);
     const { lengths, ...scores } = context.cross!;
     const options = { ...scores, keyLengths: lengths, causal: false, attentions: context.crossAttentions };
-    return this.around(x, (normed) => this.EncDecAttention.forward(normed, source, options));
+    return this.around(x, (normed) => this.EncDecAttention.forward(normed, pair, options));
   }
 }
 
@@ -233,7 +239,7 @@ class Block extends Module {
     return scope(() => {
       const attended = this.layer[0].forward(x, context, cache);
       if (this.layer.length === 2) return this.layer[1].forward(attended);
-      return this.layer[2].forward(this.layer[1].forward(attended, context.source!(index), context));
+      return this.layer[2].forward(this.layer[1].forward(attended, context, index));
     });
   }
 }
@@ -272,8 +278,13 @@ export class T5Stack extends Module {
     context: T5Context,
     { cache, last = false }: { cache?: Seq2SeqCache; last?: boolean } = {},
   ): Tensor {
-    let y = this.dropout.forward(x);
-    for (const [i, block] of this.block.entries()) y = block.forward(y, context, i, cache?.layers[i]);
+    const y = runLayers(
+      once(this, context),
+      this.block,
+      this.dropout.forward(x),
+      context,
+      (block, z, shared, i) => block.forward(z, shared, i, cache?.layers[i]),
+    );
     return this.dropout.forward(this.final_layer_norm.forward(last ? slice(y, 1, -1) : y));
   }
 }

@@ -308,15 +308,15 @@ export class T5 extends Module {
     }
   }
 
-  /** Keys and values of the encoder's output, from the cache where it has them. */
+  /** The encoder's output, or its keys and values from the cache. */
   #source(batch: number, options: T5DecoderOptions): Required<Pick<T5Context, 'source' | 'cross'>> {
     const { cache, encoderOutput, encoderMask, crossAttentions } = options;
     if (cache !== undefined && cache.source !== null) {
-      const { layers, mask, lengths } = cache.source;
+      const { layers: source, mask, lengths } = cache.source;
       if (lengths !== null && crossAttentions !== undefined) {
         throw new ArgumentError('T5: crossAttentions must be asked for from the first call with a cache on');
       }
-      return { source: (layer) => layers[layer], cross: { relativeBias: null, mask, lengths } };
+      return { source, cross: { relativeBias: null, mask, lengths } };
     }
     const wanted = crossAttentions !== undefined;
     const { packing, mask } =
@@ -324,13 +324,13 @@ export class T5 extends Module {
         ? noPadding
         : paddingOf('T5', encoderMask, [batch, encoderOutput!.shape[1]], wanted);
     const read = packing === null ? encoderOutput! : pack(encoderOutput!, packing);
-    const compute = (layer: number): readonly [Tensor, Tensor] =>
-      (this.decoder.block[layer].layer[1] as CrossAttentionLayer).EncDecAttention.keysAndValues(read);
     const lengths = packing?.lengths ?? null;
     const cross = { relativeBias: null, mask, lengths };
-    if (cache === undefined) return { source: compute, cross };
-    const { layers } = cache.fill({ layers: this.decoder.block.map((_, i) => compute(i)), mask, lengths });
-    return { source: (layer) => layers[layer], cross };
+    if (cache === undefined) return { source: read, cross };
+    const layers = this.decoder.block.map(({ layer: [, attention] }) =>
+      (attention as CrossAttentionLayer).EncDecAttention.keysAndValues(read),
+    );
+    return { source: cache.fill({ layers, mask, lengths }).layers, cross };
   }
 }
 

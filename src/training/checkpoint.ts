@@ -30,6 +30,7 @@ import { fileError } from '../../lib/formats/system-error.js';
 import type { Tensor } from '../../lib/tensor.js';
 import type { JsonValue, RunIdentity, StreamState } from '../data/batch-source.js';
 import type { Tokenizer } from '../tokenizers/tokenizer.js';
+import type { GradientStepState } from './gradient-step.js';
 import { metricsFile } from './metrics.js';
 import { lockFile } from './run-lock.js';
 
@@ -62,6 +63,8 @@ export interface TrainingProgress {
   readonly sampler: JsonValue;
   /** The stream of dropout. */
   readonly generator: StreamState;
+  /** Steps that were skipped, and fp16's loss scale; absent from runs of earlier releases. */
+  readonly steps?: GradientStepState;
   /** What has to be the same for the run to go on exactly: sizes, data. */
   readonly run: RunIdentity;
   /** The caller's notes: a command line's flags, say. */
@@ -139,15 +142,19 @@ export function checkFree(folder: string): void {
         `holds a run that is not finished (${where}); resume it (--resume), or remove the folder to start again`,
       );
     }
-  } else if (existsSync(join(folder, 'config.json'))) {
+  } else if (holdsModel(folder)) {
     throw new FileError(folder, foreign);
   }
   for (const name of subfolders(folder)) {
     const path = join(folder, name);
-    if (isOfRun(folder, name) || !existsSync(join(path, 'config.json'))) continue;
+    if (isOfRun(folder, name) || !holdsModel(path)) continue;
     throw new FileError(path, foreign);
   }
 }
+
+/** A model, or adapters of one. */
+const holdsModel = (folder: string): boolean =>
+  ['config.json', 'adapter_config.json'].some((name) => existsSync(join(folder, name)));
 
 const foreign = 'holds a model that was not trained there; choose another folder';
 
@@ -226,8 +233,17 @@ function isProgress(value: unknown): value is TrainingProgress {
     value.sampler !== undefined &&
     isObject(value.generator) &&
     [value.generator.seed, value.generator.offset].every(isCount) &&
+    (value.steps === undefined || isStepState(value.steps)) &&
     isObject(value.run) &&
     isObject(value.settings)
+  );
+}
+
+function isStepState(value: unknown): value is GradientStepState {
+  if (!isObject(value) || ![value.skippedInAll, value.skippedInRow].every(isCount)) return false;
+  const { lossScale } = value;
+  return (
+    lossScale === null || (isObject(lossScale) && Number(lossScale.scale) > 0 && isCount(lossScale.good))
   );
 }
 

@@ -11,6 +11,8 @@ export { clipGradNorm, clipScale, gradNorm } from './clip.js';
 export { metricsFile, readMetrics, type RunPlace } from './metrics.js';
 export type { EvaluationRecord, MetricsRecord, SampleRecord, StepRecord } from './metrics-records.js';
 export * from './optimizers/index.js';
+export { type Precision } from './gradient-step.js';
+export { LossScaler, type LossScaleOptions, type LossScaleState } from './loss-scale.js';
 export { nextTokenLoss, type PackedOptions, type TrainableModel } from './loss.js';
 export { nextToken, type BatchLoss, type Objective, type Trainable } from './objective.js';
 export { recoverRun, type Recovery } from './recovery.js';

@@ -2,6 +2,7 @@
 
 import { crossEntropy, linearCrossEntropy } from '../../lib/ops/loss.js';
 import { scope, type Tensor } from '../../lib/tensor.js';
+import type { Recompute } from '../nn/index.js';
 
 /** What batches of documents side by side ask of a model (see DecoderOptions). */
 export interface PackedOptions {
@@ -14,6 +15,10 @@ export interface TrainableModel {
   /** ids (B, T) to logits (B, T, V). */
   forward(ids: Tensor, options?: PackedOptions): Tensor;
   parameters(): Tensor[];
+  /** The same with their names, for messages. */
+  namedParameters?(): [string, Tensor][];
+  /** See the trainer's `recompute`. */
+  setRecompute?(choice: Recompute): unknown;
   /** Switches dropout. */
   train(mode?: boolean): unknown;
   /**

@@ -6,7 +6,7 @@ import type { Batch } from '../data/tokens.js';
 import { nextTokenLoss, type TrainableModel } from './loss.js';
 
 /** What every model that is trained offers. */
-export type Trainable = Pick<TrainableModel, 'parameters' | 'train'>;
+export type Trainable = Pick<TrainableModel, 'parameters' | 'train' | 'namedParameters' | 'setRecompute'>;
 
 /** The loss of one batch. */
 export interface BatchLoss {

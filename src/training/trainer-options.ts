@@ -4,7 +4,10 @@ import type { ProcessGroup } from '../../lib/process-group.js';
 import type { Generator } from '../../lib/random.js';
 import type { BatchSource } from '../data/batch-source.js';
 import type { Tokenizer } from '../tokenizers/tokenizer.js';
+import type { Recompute } from '../nn/index.js';
 import type { Evaluation, Savable } from './checkpoint.js';
+import type { Precision } from './gradient-step.js';
+import type { LossScaleOptions } from './loss-scale.js';
 import type { TrainableModel } from './loss.js';
 import type { MetricsRecord } from './metrics-records.js';
 import type { Objective, Trainable } from './objective.js';
@@ -79,6 +82,20 @@ export interface RunOptions {
    * `(groups, lr) => new Lion(groups, { lr })`.
    */
   readonly optimizer?: (groups: readonly ParameterGroup[], lr: number) => Optimizer;
+  /**
+   * What layers compute in, float32 by default. bf16 and fp16 halve the memory of what is kept between them; the products of
+   * bf16 are faster where the processor multiplies it. Evaluations are in float32. See docs/training.md.
+   */
+  readonly precision?: Precision;
+  /** The loss scale of fp16. */
+  readonly lossScale?: LossScaleOptions;
+  /** What backward computes again in order not to keep it, 'off' by default; see {@link Recompute}. */
+  readonly recompute?: Recompute;
+  /**
+   * Steps in a row that are skipped when loss or gradients are not finite, 3 by default; one more ends the run. Skipped
+   * steps count as steps, and their batches are not learned from. Those that lower fp16's scale are not among them.
+   */
+  readonly maxSkips?: number;
   /** Greatest global norm of the gradients, 1 by default; 0 switches clipping off. */
   readonly clip?: number;
   /**
@@ -136,6 +153,12 @@ export interface StepEvent {
   readonly lr: number;
   /** Global norm of the gradients before clipping. */
   readonly gradNorm: number;
+  /** The weights were left as they are, because loss or gradients were not finite. */
+  readonly skipped: boolean;
+  /** Steps skipped since the start of the run. */
+  readonly skippedSteps: number;
+  /** What backward starts from; null but in fp16. */
+  readonly lossScale: number | null;
   /** Tokens learned from since the start of the run. */
   readonly tokens: number;
   /** Speed of training over about the last second. */
@@ -208,7 +231,8 @@ export interface TrainerEvents {
 const runOptionNames = [
   'model', 'train', 'validation', 'gradAccumSteps', 'steps', 'epochs', 'lr', 'minLr', 'warmup', 'schedule', 'ema',
   'weightDecay', 'betas', 'optimizer', 'clip', 'generator', 'evalInterval', 'folder', 'lock', 'tokenizer', 'saveInterval',
-  'keep', 'sample', 'sampleInterval', 'settings', 'processes', 'signal',
+  'keep', 'sample', 'sampleInterval', 'settings', 'processes', 'signal', 'precision', 'lossScale', 'recompute',
+  'maxSkips',
 ]; // prettier-ignore
 
 /** Names of the options of each form, to tell the unknown ones. */

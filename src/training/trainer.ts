@@ -8,7 +8,6 @@
 import { EventEmitter } from 'node:events';
 import { setImmediate } from 'node:timers/promises';
 
-import { backward, type BackwardOptions } from '../../lib/autograd.js';
 import { ArgumentError } from '../../lib/errors.js';
 import { defaultGenerator, type Generator } from '../../lib/random.js';
 import { scope, type Tensor } from '../../lib/tensor.js';
@@ -16,17 +15,17 @@ import type { RunIdentity } from '../data/batch-source.js';
 import type { Batch } from '../data/tokens.js';
 import { AdamW, decayGroups, type Optimizer } from './optimizers/index.js';
 import { readTrainingState, type TrainingProgress } from './checkpoint.js';
-import { clipScale, gradNorm } from './clip.js';
 import { DataParallel } from './data-parallel.js';
 import { restoreWeights, WeightAverage } from './ema.js';
 import { evaluateLoss } from './evaluation.js';
+import { diverged, GradientStep, preparedParameters } from './gradient-step.js';
 import { learningRatesOf } from './learning-rate.js';
 import { learningOf, type Learning } from './learning.js';
 import { RunRecorder } from './recorder.js';
 import { differences } from './run-identity.js';
 import { batchesOfRun, checkCount } from './run-length.js';
 import type { RunLock } from './run-lock.js';
-import { diverged, RunSaver, type RunState, type SaverOptions } from './run-saver.js';
+import { RunSaver, type RunState, type SaverOptions } from './run-saver.js';
 import type { Schedule } from './schedules.js';
 import { SpeedMeter } from './speed.js';
 import type {
@@ -70,7 +69,7 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
   /** Batches of the whole run. */
   readonly #batches: number;
   readonly #identity: RunIdentity;
-  readonly #clip: number;
+  readonly #update: GradientStep<B>;
   readonly #evalInterval: number;
   readonly #saver: RunSaver;
   readonly #recorder: RunRecorder;
@@ -99,8 +98,8 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
     this.#accumulation = checkCount('gradAccumSteps', options.gradAccumSteps ?? 1, 1);
     this.#batches = batchesOfRun(options, source.length, this.#accumulation);
     this.steps = Math.ceil(this.#batches / this.#accumulation);
-    this.#clip = options.clip ?? 1;
-    if (!(this.#clip >= 0)) throw new ArgumentError(`Trainer: clip must be 0 or more, got ${this.#clip}`);
+    const { clip = 1, precision = 'float32', recompute = 'off', lossScale, maxSkips = 3 } = options;
+    if (!(clip >= 0)) throw new ArgumentError(`Trainer: clip must be 0 or more, got ${clip}`);
     this.#evalInterval = checkCount('evalInterval', options.evalInterval ?? 250, 0);
     const saveInterval = checkCount('saveInterval', options.saveInterval ?? (this.#evalInterval || 250), 0);
     const keep = checkCount('keep', options.keep ?? 2, 0);
@@ -113,20 +112,25 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
     const { weightDecay = 0.1, betas = [0.9, 0.99] } = options;
     const { lr, schedule, identity: rates } = learningRatesOf(options, this.steps);
     this.#schedule = schedule;
-    this.#params = model.parameters().filter((p) => p.requiresGrad); // frozen weights stay as they are
+    const parameters = preparedParameters(model, recompute);
+    this.#params = [...parameters.values()];
     const { processes } = options;
     this.#parallel =
       processes === undefined || processes.size === 1 ? null : new DataParallel(processes, this.#params);
     this.#average = options.ema === undefined ? null : new WeightAverage(this.#params, options.ema);
     const groups = decayGroups(this.#params, weightDecay);
     this.#optimizer = options.optimizer?.(groups, lr) ?? new AdamW(groups, { lr, betas, weightDecay });
+    this.#update = new GradientStep({
+      ...{ objective: this.#learning.objective, optimizer: this.#optimizer, parameters },
+      ...{ clip, precision, lossScale, maxSkips, divided: this.#parallel !== null },
+    });
     this.#identity = {
       ...source.identity,
       gradAccumSteps: this.#accumulation,
       steps: this.steps,
       ...rates,
       ...this.#optimizer.settings,
-      ...{ weightDecay, clip: this.#clip, ...(options.ema === undefined ? {} : { ema: options.ema }) },
+      ...{ weightDecay, clip, precision, ...(options.ema === undefined ? {} : { ema: options.ema }) },
     };
     const { tokenizer, lock } = options;
     const folder = this.#writes ? options.folder : undefined;
@@ -180,6 +184,7 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
     for (const tensor of tensors.values()) tensor.dispose();
     this.#learning.source.setState(progress.sampler);
     this.#generator.setState(progress.generator);
+    if (progress.steps !== undefined) this.#update.setState(progress.steps);
     const { step, tokens, seconds, recentLosses, evaluation, best } = progress;
     const time = seconds * 1000;
     Object.assign(this.#state, {
@@ -265,14 +270,13 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
       );
     }
     const batches = Math.min(this.#accumulation, this.#batches - this.#state.step * this.#accumulation);
-    const [sum, read] = await this.#gather(batches);
-    const loss = sum / batches;
-    const norm = scope(() => this.#update(lr, sum, batches));
+    const read = await this.#gather(batches);
+    const { loss, norm, skipped } = this.#update.apply(lr);
     this.#state.step++;
-    this.#average?.update(this.#state.step);
+    if (!skipped) this.#average?.update(this.#state.step);
     this.#state.tokens += read;
     this.#state.time += performance.now() - begin;
-    this.#state.recentLosses.push(loss);
+    if (Number.isFinite(loss)) this.#state.recentLosses.push(loss);
     if (this.#state.recentLosses.length > recentSteps) this.#state.recentLosses.shift();
     return {
       step: this.#state.step,
@@ -280,17 +284,17 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
       loss,
       lr,
       gradNorm: norm,
+      ...{ skipped, skippedSteps: this.#update.skippedSteps, lossScale: this.#update.lossScale },
       tokens: this.#state.tokens,
       tokensPerSecond: this.#speed.measure(this.#state.tokens, this.#state.time),
     };
   }
 
-  /** Adds up the gradients of the step's batches; gives the sum of their losses, and their tokens. */
-  async #gather(batches: number): Promise<[loss: number, tokens: number]> {
+  /** Adds up the gradients of the step's batches; gives their tokens. */
+  async #gather(batches: number): Promise<number> {
     const { source } = this.#learning;
     const parallel = this.#parallel;
     const mine = Array.from({ length: batches }, (_, i) => i).filter((i) => parallel?.isMine(i) ?? true);
-    let sum = 0;
     let read = 0;
     for (let i = 0; i < batches; i++) {
       if (i > 0) await setImmediate();
@@ -298,39 +302,15 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
         scope(() => void source.next()); // another process's
         continue;
       }
-      const { loss, tokens } = scope(() =>
-        this.#accumulate(i === mine.at(-1) ? parallel?.onLeaf : undefined),
-      );
-      sum += loss;
-      read += tokens;
+      const onLeaf = i === mine.at(-1) ? parallel?.onLeaf : undefined;
+      read += scope(() => this.#update.add(source.next(), onLeaf));
     }
-    if (parallel === null) return [sum, read];
-    const [loss, tokens, stops] = await parallel.finish([sum, read, this.#isAsked ? 1 : 0]);
-    this.#agreedToStop = stops > 0;
-    return [loss, tokens];
-  }
-
-  /** Adds the gradients of one batch; gives its loss and its tokens. */
-  #accumulate(onLeaf: BackwardOptions['onLeaf']): { loss: number; tokens: number } {
-    const { source, objective } = this.#learning;
-    const { loss, tokens } = objective.loss(source.next());
-    backward(loss, undefined, onLeaf === undefined ? {} : { onLeaf });
-    return { loss: loss.item(), tokens };
-  }
-
-  /** Updates the weights by the mean gradient of `batches` batches; gives its norm. */
-  #update(lr: number, lossSum: number, batches: number): number {
-    const norm = gradNorm(this.#params) / batches;
-    if (!Number.isFinite(norm) || !Number.isFinite(lossSum)) {
-      throw diverged(
-        `at step ${this.#state.step + 1} the loss is ${lossSum / batches} and the norm of the gradients ${norm}`,
-      );
-    }
-    const scale = this.#clip > 0 ? clipScale(norm, this.#clip) : 1;
-    this.#optimizer.lr = lr;
-    this.#optimizer.step({ gradScale: scale / batches });
-    this.#optimizer.zeroGrad();
-    return norm;
+    if (parallel === null) return read;
+    const { losses, weight } = this.#update.sums;
+    const sums = await parallel.finish([losses, weight, read, this.#isAsked ? 1 : 0]);
+    this.#update.sums = { losses: sums[0], weight: sums[1] };
+    this.#agreedToStop = sums[3] > 0;
+    return sums[2];
   }
 
   #evaluationIsDue(): boolean {
@@ -393,6 +373,7 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
       seconds: time / 1000,
       sampler: this.#learning.source.state(),
       generator: this.#generator.state(),
+      steps: this.#update.state(),
       run: this.#identity,
       settings: this.#options.settings ?? {},
     };
