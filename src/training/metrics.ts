@@ -20,9 +20,10 @@ const now = (): number => Math.round(Date.now()) / 1000;
 
 /** The line about a step. */
 export function stepRecord(event: StepEvent): StepRecord {
-  const { step, loss, lr, gradNorm, tokens, tokensPerSecond } = event;
+  const { step, loss, lr, gradNorm, tokens, tokensPerSecond, lossScale } = event;
   const memory = process.memoryUsage.rss();
-  return { type: 'step', step, loss, lr, gradNorm, tokens, tokensPerSecond, memory, time: now() };
+  const scale = lossScale === null ? {} : { lossScale };
+  return { type: 'step', step, loss, lr, gradNorm, tokens, tokensPerSecond, memory, ...scale, time: now() };
 }
 
 /** The line about an evaluation. */

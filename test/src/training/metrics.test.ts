@@ -77,6 +77,14 @@ describe('metrics.jsonl', () => {
     expect([...readMetrics(folder)].filter(({ type }) => type === 'step')).toHaveLength(3);
   });
 
+  it('has the loss scale of half precision', async () => {
+    await newTrainer(place('fp16'), false, { precision: 'fp16', steps: 3 }).run();
+    const steps = [...readMetrics(place('fp16'))].filter((record) => record.type === 'step');
+    expect(steps.every(({ lossScale }) => lossScale! >= 1)).toBe(true);
+    const plain = [...readMetrics(place('whole'))];
+    expect(plain.some((record) => 'lossScale' in record)).toBe(false);
+  });
+
   it('is kept with snapshots as it was', async () => {
     const folder = place('snapshots');
     await newTrainer(folder, false, { saveInterval: 5, keep: 2 }).run();

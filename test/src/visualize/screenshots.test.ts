@@ -24,7 +24,6 @@ const pictures: [name: string, runs: string[], size: [number, number], theme: 'l
   ['run-phone', ['lr-3e-3'], [390, 780], 'light'],
   ['learning-rates', ['lr-3e-4', 'lr-3e-3', 'lr-3e-2', 'lr-3e-1'], [1000, 720], 'light'],
   ['warmup', ['lr-3e-2', 'no-clip-no-warmup'], [1000, 640], 'light'],
-  ['overfitting', ['overfit', 'overfit-dropout'], [1000, 640], 'light'],
 ];
 
 describe('the runs of the documentation', () => {
