@@ -20,7 +20,7 @@ const [steps = '60', folder = 'models/example-reverse'] = process.argv.slice(2);
 manualSeed(1);
 
 // copy: d b a -> d b a, reverse: d b a -> a b d; no row of letters is both learned and asked for.
-const letters = [...'abcdefghijklmnop'];
+const letters = Array.from('abcdefghijklmnop');
 const random = new Generator(1);
 const rows = new Set<string>();
 while (rows.size < 20_200) {

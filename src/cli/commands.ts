@@ -386,7 +386,7 @@ models with different tokenizers.`,
 of two vectors of length 1 is their cosine.`,
     examples: [
       'tsgpt embed --model all-MiniLM-L6-v2 --text "A cat sat."',
-      'tsgpt embed --model all-MiniLM-L6-v2 --data sentences.txt --truncate > vectors.jsonl',
+      'tsgpt embed --model all-MiniLM-L6-v2 --data sentences.txt --truncate',
     ],
   },
   info: {
