@@ -14,7 +14,9 @@ import {
   type FlagValues,
 } from './args.js';
 import { backend, config, help, json, seed, threads } from './common-flags.js';
+import { classifyFlags, fillMaskFlags } from './encoder-flags.js';
 import { chatFlags, evalFlags, generateFlags } from './generation-flags.js';
+import { maskFlags, tableColumns } from './table-flags.js';
 import { tokenizerCommands } from './tokenizer-flags.js';
 
 const scheduleNames = 'constant linear cosine cosine-restarts polynomial inverse-sqrt wsd one-cycle'.split(
@@ -22,13 +24,31 @@ const scheduleNames = 'constant linear cosine cosine-restarts polynomial inverse
 );
 
 export const trainFlags = {
+  ...section('Task', {
+    arch: text({
+      default: 'gpt',
+      choices: ['gpt', 'bert', 't5'],
+      sought: ['architecture', 'model-type'],
+      help: 'model: a decoder, an encoder, an encoder-decoder',
+    }),
+    task: text({
+      choices: ['text', 'labels', 'pairs'],
+      help: 'bert, t5: learn from text, or from labels (bert) or pairs of texts (t5) in a table (default: by the name of --data)',
+    }),
+    from: text({
+      hint: 'DIR',
+      filled: true,
+      sought: ['init', 'pretrained', 'base'],
+      help: 'bert, t5: start from this model and its tokenizer, to fine-tune it or train it on',
+    }),
+  }),
   ...section('Data', {
     data: text({
       hint: 'PATH',
       default: '.',
       filled: true,
       sought: ['text', 'file', 'input', 'dataset', 'corpus'],
-      help: 'text file, folder, quoted glob, or - for standard input',
+      help: 'text file, folder, quoted glob, or - for standard input; a table is a .tsv or .jsonl file',
     }),
     'val-split': number({ default: 0.1, min: 0, below: 1, help: 'part of the text kept for validation' }),
     tokenizer: text({
@@ -44,8 +64,25 @@ export const trainFlags = {
     'vocab-size': integer({
       min: 257,
       sought: ['vocab', 'vocabulary-size'],
-      help: 'tokens of --tokenizer-type bpe (default: 1000)',
+      help: 'tokens of --tokenizer-type bpe, and of bert and t5 (default: 1000)',
     }),
+  }),
+  ...section('Tables', tableColumns),
+  ...section('Hidden tokens', {
+    ...maskFlags,
+    'next-sentence': toggle({ help: 'bert, text: learn also whether one sentence follows another' }),
+    labels: text({
+      hint: 'A,B,...',
+      filled: true,
+      help: 'bert, labels: names of the classes, in this order',
+    }),
+    'noise-density': number({
+      default: 0.15,
+      above: 0,
+      below: 1,
+      help: 't5, text: part of the tokens taken out',
+    }),
+    'mean-span': number({ default: 3, min: 1, help: 't5, text: mean tokens of a span that is taken out' }),
   }),
   ...section('Model', {
     layers: integer({ default: 2, min: 1, sought: ['n-layer', 'depth'], help: 'transformer blocks' }),
@@ -203,12 +240,16 @@ interface CommandHelp {
 
 export const commands = {
   train: {
-    summary: 'Trains a GPT on text and writes a model folder.',
+    summary: 'Trains a GPT, BERT or T5 and writes a model folder.',
     flags: trainFlags,
     notes: `Ctrl-C finishes the step, saves and exits with 130 (SIGTERM: 143, a closed terminal: 129). A second Ctrl-C ends
 the process at once, at the latest after the batch that is being computed. Before the training begins the first does.
 --resume needs only --model: the other flags are those of the interrupted run unless they are given.
 --schedule is one of ${scheduleNames.join(', ')}.
+--arch bert learns to find hidden words of a text, or with --task labels the labels of a table's texts; --arch t5 learns to
+put back spans of a text, or with --task pairs to write the second texts of a table for the first. A table has a text and
+a label (or second text) on each line: the columns 1 and 2 of a TSV file, "text" and "label" ("source" and "target" for
+pairs) of a JSONL file, unless the flags under Tables say otherwise.
 The folder holds a GPT-2 in Hugging Face's layout, with --use-rope, --use-swiglu and --use-rmsnorm together a Llama
 (with --window and --no-bias a Mistral). Other choices under Architecture have no name elsewhere: only tsgpt loads
 such a folder.`,
@@ -217,6 +258,9 @@ such a folder.`,
       "tsgpt train --data 'books/*.txt' --layers 6 --heads 6 --embed 384 --seq 256 --batch 16 --steps 5000 --dropout 0.2",
       'tsgpt train --data shakespeare.txt --use-rope --use-swiglu --use-rmsnorm --no-bias --model tiny-llama',
       'tsgpt train --model shakespeare --resume',
+      'tsgpt train --arch bert --data books.txt --vocab-size 4000 --layers 4 --heads 4 --embed 256 --model bookbert',
+      'tsgpt train --arch bert --from bookbert --data reviews.tsv --labels bad,good --epochs 4 --lr 2e-4 --model reviewer',
+      'tsgpt train --arch t5 --data eng-fra.tsv --vocab-size 2000 --model translator --epochs 20',
       'cat *.txt | tsgpt train --data - --epochs 1 --dry-run',
     ],
   },
@@ -243,14 +287,32 @@ messages are left out when the conversation grows beyond the model's context.`,
     ],
   },
   eval: {
-    summary: 'Measures the perplexity of a text.',
+    summary: 'Measures a model on data: perplexity, or what its task is judged by.',
     flags: evalFlags,
     notes: `Every token but the first is predicted once, from the tokens before it in its window. Bits per byte compare
-models with different tokenizers.`,
+models with different tokenizers. Other models are judged by their task: a BERT by the hidden tokens of a text that it finds
+(with --pseudo by its pseudo-perplexity: every token is hidden once), one that was trained on labels by accuracy and F1 on a
+table, a T5 by BLEU (as sacreBLEU's: 13a, exponential smoothing) and ROUGE of what it writes for a table's first texts.`,
     examples: [
       'tsgpt eval --model shakespeare --data test.txt',
+      'tsgpt eval --model reviewer --data test.tsv --json',
       'tsgpt eval --model gpt2 --data wikitext.txt --stride 512 --json',
     ],
+  },
+  classify: {
+    summary: 'Tells the classes of texts with a BERT that was trained on labels.',
+    flags: classifyFlags,
+    notes: `Prints the likeliest class, its probability and the text, with --json an object a line with all probabilities.`,
+    examples: [
+      'tsgpt classify --model reviewer --text "Not worth the money."',
+      'tsgpt classify --model reviewer --data texts.txt --json',
+    ],
+  },
+  'fill-mask': {
+    summary: 'Says which words fit into the gaps of a text.',
+    flags: fillMaskFlags,
+    notes: `A gap is the tokenizer's mask token; [MASK] and <mask> are both understood.`,
+    examples: ['tsgpt fill-mask --model bookbert --text "The capital of France is [MASK]."'],
   },
   info: {
     summary: 'Shows version, instruction set, threads, backends and memory.',

@@ -11,6 +11,7 @@ import { didYouMean, oneLine, TsgptError } from '../../lib/errors.js';
 import { fileError } from '../../lib/formats/system-error.js';
 import { parseFlags, UsageError } from './args.js';
 import { commandHelp, commands, infoFlags, overview, trainFlags, type CommandName } from './commands.js';
+import { classifyFlags, fillMaskFlags } from './encoder-flags.js';
 import { chatFlags, evalFlags, generateFlags } from './generation-flags.js';
 import {
   tokenizerDecodeFlags,
@@ -80,6 +81,16 @@ async function run(name: CommandName, args: readonly string[]): Promise<number> 
       const { values } = parseFlags(evalFlags, args);
       useBackend(values.backend);
       return (await import('./eval.js')).evaluate(values);
+    }
+    case 'classify': {
+      const { values } = parseFlags(classifyFlags, args);
+      useBackend(values.backend);
+      return (await import('./classify.js')).classify(values);
+    }
+    case 'fill-mask': {
+      const { values } = parseFlags(fillMaskFlags, args);
+      useBackend(values.backend);
+      return (await import('./fill-mask.js')).fillMask(values);
     }
     case 'info':
       return (await import('./info.js')).info(parseFlags(infoFlags, args).values, version());

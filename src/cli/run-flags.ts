@@ -22,7 +22,7 @@ type Flags = ParsedFlags<typeof trainFlags>;
 const unsaved = ['model', 'resume', 'threads', 'backend', 'config', 'dry-run', 'json', 'help'];
 // prettier-ignore
 const fixed = [
-  'tokenizer', 'tokenizer-type', 'vocab-size', 'layers', 'embed', 'heads', 'seq', 'dropout', 'use-rope', 'rope-theta', 'use-swiglu',
+  'arch', 'task', 'from', 'labels', 'next-sentence', 'tokenizer', 'tokenizer-type', 'vocab-size', 'layers', 'embed', 'heads', 'seq', 'dropout', 'use-rope', 'rope-theta', 'use-swiglu',
   'use-rmsnorm', 'kv-heads', 'window', 'no-bias', 'untied', 'use-explicit-mask',
 ] as const;
 
@@ -43,7 +43,8 @@ export function runFlags(flags: Flags): RunValues {
       '--tokenizer brings its own vocabulary; leave out --tokenizer-type and --vocab-size',
     );
   }
-  if (values['vocab-size'] !== undefined && values['tokenizer-type'] !== 'bpe') {
+  checkArchitecture(values, flags.given);
+  if (values['vocab-size'] !== undefined && values.arch === 'gpt' && values['tokenizer-type'] !== 'bpe') {
     throw new UsageError(
       '--vocab-size is for --tokenizer-type bpe; a character tokenizer has the characters of the text',
     );
@@ -66,6 +67,33 @@ export function runFlags(flags: Flags): RunValues {
   return { ...values, seed };
 }
 
+/** Flags that are for some architectures only. */
+const uses: Readonly<Record<string, readonly (keyof TrainValues)[]>> = {
+  // prettier-ignore
+  gpt: [
+    'tokenizer-type', 'use-rope', 'rope-theta', 'use-swiglu', 'use-rmsnorm', 'kv-heads', 'window', 'no-bias', 'untied',
+    'use-explicit-mask', 'gen-samples', 'gen-len',
+  ],
+  bert: ['mask-prob', 'random-prob', 'keep-prob', 'whole-words', 'next-sentence', 'labels', 'pair-column'],
+  t5: ['noise-density', 'mean-span'],
+  'bert and t5': ['task', 'from', 'text-column', 'label-column'],
+};
+/** What a model that is started from has already. */
+const ofModel = ['layers', 'embed', 'heads', 'dropout', 'tokenizer', 'vocab-size'];
+
+/** Throws UsageError for flags that the architecture does not have, and those that --from settles. */
+function checkArchitecture({ arch, from }: TrainValues, given: ReadonlySet<string>): void {
+  for (const [architectures, names] of Object.entries(uses)) {
+    if (architectures.includes(arch)) continue;
+    const wrong = names.find((name) => given.has(name));
+    if (wrong !== undefined)
+      throw new UsageError(`--${wrong} is not for --arch ${arch}, only for ${architectures}`);
+  }
+  const settled = from === undefined ? undefined : ofModel.find((name) => given.has(name));
+  if (settled !== undefined)
+    throw new UsageError(`--${settled} is that of the model in --from; leave it out`);
+}
+
 /** What to save with the run. */
 export function settingsOf(values: RunValues): Record<string, unknown> {
   return Object.fromEntries(Object.entries(values).filter(([name]) => !unsaved.includes(name)));
@@ -82,11 +110,12 @@ function newRun({ values }: Flags): TrainValues {
 
 /** Paths made absolute: the run may be resumed from another folder. */
 function withPaths(values: TrainValues): TrainValues {
-  const { data, tokenizer } = values;
+  const { data, tokenizer, from } = values;
   return {
     ...values,
     data: data === '-' ? '-' : resolve(data),
     tokenizer: tokenizer === undefined ? undefined : resolve(tokenizer),
+    from: from === undefined ? undefined : resolve(from),
   };
 }
 

@@ -8,19 +8,17 @@ import { readTexts, splitTokens } from '../data/index.js';
 import { generate } from '../generation/index.js';
 import { GPT } from '../models/index.js';
 import { AutoTokenizer, CharTokenizer, trainBpe, type Tokenizer } from '../tokenizers/index.js';
-import { lockRun, Trainer, type TrainingResult } from '../training/index.js';
+import { lockRun, Trainer } from '../training/index.js';
 import { resolveFlags, type ParsedFlags } from './args.js';
 import type { trainFlags } from './commands.js';
 import { planRun, showPlan } from './dry-run.js';
 import { generateFlags, samplingOptions } from './generation-flags.js';
-import { formatCount, formatDuration, formatLoss, shellWord } from './format.js';
-import { optimizerOf, scheduleOf, weightDecayOf } from './optimizer.js';
-import { Progress } from './progress.js';
+import { formatCount } from './format.js';
+import { optimizerOf } from './optimizer.js';
 import { defaultPrompt } from './prompt.js';
-import { checkHoldsRun, runFlags, settingsOf, type RunValues } from './run-flags.js';
+import { checkHoldsRun, runFlags, type RunValues } from './run-flags.js';
 import { stopOnSignals } from './signals.js';
-
-const say = (line: string): unknown => process.stderr.write(`${line}\n`);
+import { lastLine, printJson, runOptions, say, sayResumed, showProgress } from './train-run.js';
 
 /** Runs the command and answers its exit code. */
 export async function train(flags: ParsedFlags<typeof trainFlags>): Promise<number> {
@@ -29,6 +27,7 @@ export async function train(flags: ParsedFlags<typeof trainFlags>): Promise<numb
   using resumed = resume && !dry ? lockRun(folder) : undefined; // before anything of the run is read
   const values = runFlags(flags);
   if (values.threads !== undefined) setThreads(values.threads);
+  if (values.arch !== 'gpt') return await (await import('./train-encoder.js')).trainEncoder(values, resumed);
   const { text, files } = await readTexts(values.data);
   const tokenizer = await chooseTokenizer(values, text);
   const { train: ids, validation } = splitTokens(tokenizer.encode(text), values['val-split']);
@@ -44,7 +43,8 @@ export async function train(flags: ParsedFlags<typeof trainFlags>): Promise<numb
   manualSeed(values.seed);
   const model = resume ? GPT.fromPretrained(folder) : new GPT(config);
   const trainer = new Trainer({
-    ...trainerOptions(values),
+    ...runOptions(values),
+    ...{ batchSize: values.batch, sequenceLength: values.seq, seed: values.seed },
     optimizer: optimizerOf(values, model),
     ...{ model, tokenizer, train: ids, validation, folder, lock, signal: stop.signal },
   });
@@ -60,11 +60,10 @@ export async function train(flags: ParsedFlags<typeof trainFlags>): Promise<numb
     `model: ${values.layers} layers, ${values.heads} heads, ${values.embed} wide, ` +
       `${formatCount(model.numParameters())} parameters; ${isa}, ${threads} thread${threads === 1 ? '' : 's'}`,
   );
-  if (resume) say(`resuming ${folder} at step ${trainer.step} of ${trainer.steps}`);
-  if (changes.length > 0) say(`it will not go on exactly as before: ${changes.join('; ')}`);
+  if (resume) sayResumed(trainer, folder, changes);
 
   const result = await showProgress(trainer);
-  say(result.stopped ? stoppedLine(result, trainer, folder) : doneLine(result, folder));
+  say(lastLine(result, trainer.steps, folder));
   stop.notice = 'stopped';
   if (!result.stopped) await showSamples(model, tokenizer, values, stop.signal);
   if (values.json) printJson(result, model.numParameters());
@@ -103,53 +102,6 @@ function modelConfig(values: RunValues, vocabulary: number) {
   };
 }
 
-function trainerOptions(values: RunValues) {
-  return {
-    batchSize: values.batch,
-    sequenceLength: values.seq,
-    gradAccumSteps: values['grad-accum-steps'],
-    ...(values.steps === undefined ? { epochs: values.epochs } : { steps: values.steps }),
-    lr: values.lr,
-    minLr: values['min-lr'],
-    warmup: values.warmup,
-    schedule: scheduleOf(values),
-    ...(values.ema === undefined ? {} : { ema: values.ema }),
-    weightDecay: weightDecayOf(values),
-    clip: values.clip,
-    seed: values.seed,
-    evalInterval: values['eval-interval'],
-    saveInterval: values['save-interval'],
-    keep: values.keep,
-    settings: settingsOf(values),
-  };
-}
-
-async function showProgress(trainer: Trainer): Promise<TrainingResult> {
-  const progress = new Progress(trainer.steps, trainer.step);
-  trainer.on('step', (event) => progress.update(event));
-  trainer.on('evaluation', ({ step, loss, perplexity, trainLoss, best }) => {
-    progress.note(
-      `step ${step}: validation loss ${formatLoss(loss)} (perplexity ${perplexity.toFixed(2)}), ` +
-        `training loss ${formatLoss(trainLoss)}${best ? ', the best so far' : ''}`,
-    );
-  });
-  try {
-    return await trainer.run();
-  } finally {
-    progress.end();
-  }
-}
-
-function stoppedLine({ steps }: TrainingResult, trainer: Trainer, folder: string): string {
-  const where = `stopped at step ${steps} of ${trainer.steps}${steps < trainer.steps ? '' : ', before its evaluation,'}`;
-  return `${where} and saved; continue with: tsgpt train --model ${shellWord(folder)} --resume`;
-}
-
-function doneLine({ steps, seconds, tokensPerSecond, best }: TrainingResult, folder: string): string {
-  const loss = best === null ? '' : `best validation loss ${formatLoss(best.loss)} at step ${best.step}; `;
-  return `${steps} steps, ${formatDuration(seconds)}, ${formatCount(tokensPerSecond)} tok/s; ${loss}saved in ${folder}`;
-}
-
 /** Generates with the defaults of `tsgpt generate`, until the signal comes; beside a JSON result on standard error. */
 async function showSamples(
   model: GPT,
@@ -171,17 +123,4 @@ async function showSamples(
     }
     output.write(`--- sample ${i + 1} ---\n${text}\n`);
   }
-}
-
-function printJson(result: TrainingResult, parameters: number): void {
-  const summary = {
-    steps: result.steps,
-    train_loss: result.trainLoss,
-    val_loss: result.validationLoss,
-    tokens_per_second: result.tokensPerSecond,
-    seconds: result.seconds,
-    peak_rss_bytes: process.resourceUsage().maxRSS * 1024, // getrusage counts in KiB
-    parameters,
-  };
-  process.stdout.write(`${JSON.stringify(summary)}\n`);
 }

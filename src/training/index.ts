@@ -37,6 +37,7 @@ export { Trainer } from './trainer.js';
 export type {
   CheckpointEvent,
   EvaluationEvent,
+  RunOptions,
   SourceTrainerOptions,
   StepEvent,
   TrainerEvents,
