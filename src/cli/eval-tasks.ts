@@ -105,7 +105,11 @@ function windowOf(values: EvalValues, most: number): number {
   return window;
 }
 
-async function hiddenTokens(model: MaskedModel, tokenizer: PretrainedTokenizer, values: EvalValues): Promise<Findings> {
+async function hiddenTokens(
+  model: MaskedModel,
+  tokenizer: PretrainedTokenizer,
+  values: EvalValues,
+): Promise<Findings> {
   const { text } = await readTexts(values.data);
   const masker = new TokenMasker(tokenizer, {
     maskProb: values['mask-prob'],
@@ -113,7 +117,12 @@ async function hiddenTokens(model: MaskedModel, tokenizer: PretrainedTokenizer, 
     keepProb: values['keep-prob'],
     wholeWords: values['whole-words'],
   });
-  const sizes = { batchSize: values.batch, sequenceLength: windowOf(values, encoderLength(model)), tokenizer, masker };
+  const sizes = {
+    batchSize: values.batch,
+    sequenceLength: windowOf(values, encoderLength(model)),
+    tokenizer,
+    masker,
+  };
   const ids = tokenizer.encode(text, { addSpecialTokens: false });
   const batches = maskedBatches(ids, sizes, new Generator(values.seed));
   const { accuracy, correct, total } = maskedAccuracy(model, batches);
@@ -143,11 +152,17 @@ async function pseudo(
   });
   return {
     json: { pseudo_perplexity: perplexity, loss, tokens, texts: texts.length },
-    lines: [`pseudo-perplexity ${perplexity.toFixed(4)}  loss ${loss.toFixed(4)}  ${tokens} tokens of ${texts.length} texts`],
+    lines: [
+      `pseudo-perplexity ${perplexity.toFixed(4)}  loss ${loss.toFixed(4)}  ${tokens} tokens of ${texts.length} texts`,
+    ],
   };
 }
 
-async function labels(model: TextClassifier, tokenizer: PretrainedTokenizer, values: EvalValues): Promise<Findings> {
+async function labels(
+  model: TextClassifier,
+  tokenizer: PretrainedTokenizer,
+  values: EvalValues,
+): Promise<Findings> {
   const texts = await readLabelledTexts(values.data, labelColumns(values));
   const names = labelNames(model.constructor.name, model.config);
   const maxLength = windowOf(values, encoderLength(model));
