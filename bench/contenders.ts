@@ -107,7 +107,8 @@ export function contendersOf(part: Part, rivals: Rivals): Contender[] {
   const peer = torch(part.peer, rivals.python);
   contenders.push(peer);
   if (part.compilable && rivals.compiled) {
-    contenders.push({ ...peer, name: 'PyTorch compiled', extra: { compiled: true } });
+    const serves = ({ compilable = true }: { readonly compilable?: unknown }): boolean => compilable === true;
+    contenders.push({ ...peer, name: 'PyTorch compiled', extra: { compiled: true }, serves });
   }
   // To keep freed memory is PyTorch's faster way, and may be its larger one.
   if (part.memory) contenders.push({ ...peer, name: 'PyTorch, default heap', env: {} });

@@ -3,7 +3,7 @@
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { presets, type PresetName } from './models/presets.js';
+import { bertBase, miniLM, presets, t5Small, type PresetName } from './models/presets.js';
 import { root, type PackageName } from './contenders.js';
 import type { CharTask } from './models/char-train.js';
 import type { GemmCase, GemmTask, GemmType } from './ops/gemm.js';
@@ -44,7 +44,7 @@ export interface Part {
   readonly openblas?: boolean;
   /** Both sides start from the same weights: a saved model of the task's `config`. */
   readonly sameWeights?: boolean;
-  /** PyTorch's program can compile the model. */
+  /** PyTorch's program can compile the model, unless a task says `compilable: false`. */
   readonly compilable?: boolean;
   /** What counts is the greatest resident set, not the time. */
   readonly memory?: boolean;
@@ -143,7 +143,7 @@ const switches: string[][] = [
   ['--use-rope', '--use-swiglu', '--use-rmsnorm', '--no-bias', '--untied'],
 ];
 
-/** Products in bfloat16: losses then agree to its three digits only. */
+/** Layers in bfloat16: losses then agree to its three digits only. */
 const inBfloat16 = (task: Task): Task => ({
   ...task,
   name: `${task.name}, bfloat16`,
@@ -234,6 +234,20 @@ export const parts = {
             ...(['B', 'C', 'D'] as const).map((name) => inBfloat16(trainTask(name, 5, 5))),
           ],
   },
+  recompute: {
+    title: "Recomputation: GPT-2 124M at B 4, T 1024; the error is that of the dry run's memory",
+    program: 'models/train-step',
+    rounds: 1,
+    tolerance: Infinity,
+    tasks: ({ quick }) =>
+      (quick ? (['off', 'every:1'] as const) : (['off', 'selective', 'every:2', 'every:1'] as const)).map(
+        (recompute) => ({
+          ...presets.C,
+          ...(quick ? {} : { batch: 4, time: 1024 }),
+          ...{ name: recompute, recompute, seconds: 0, steps: 1, maxError: 0.05 },
+        }),
+      ),
+  },
   decode: {
     title: 'Inference, GPT-2 124M, batch 1',
     program: 'models/decode',
@@ -246,6 +260,56 @@ export const parts = {
       const task = { config: presets.C.config, prompt: quick ? 128 : 512, new: quick ? 16 : 128 };
       return [{ ...task, name: 'float32' }, inBfloat16({ ...task, name: 'weights' })];
     },
+  },
+  encoder: {
+    title: 'BERT-base, float32',
+    program: 'models/encoder',
+    peer: 'encoder.py',
+    rounds: 5,
+    tolerance: 1e-3,
+    sameWeights: true,
+    compilable: true,
+    tasks({ quick }) {
+      const config = quick ? miniLM : bertBase;
+      const task = (name: string, time: number, train: boolean): Task => ({
+        name: `${name}, 8 x ${time}`,
+        config,
+        batch: 8,
+        time,
+        train,
+        lr: 1e-4,
+        seconds: quick ? 0 : 5,
+        steps: quick ? 1 : 5,
+      });
+      return [task('forward', 128, false), task('forward', 512, false), task('training step', 128, true)];
+    },
+  },
+  t5: {
+    title: 'T5-small, float32',
+    program: 'models/seq2seq',
+    peer: 'seq2seq.py',
+    rounds: 5,
+    tolerance: 2e-3,
+    sameWeights: true,
+    compilable: true,
+    tasks({ quick }) {
+      const task = { config: t5Small, source: 128, lr: 1e-4, seconds: quick ? 0 : 5, steps: quick ? 1 : 5 };
+      const decode = { ...task, train: false, target: 64, compilable: false };
+      return [
+        { ...task, name: 'training step, 8 x (128 to 128)', batch: 8, target: 128, train: true },
+        { ...decode, name: 'decode 64 after 128', batch: 1 },
+        { ...decode, name: 'decode 64 after 128, batch 8', batch: 8 },
+      ];
+    },
+  },
+  embed: {
+    title: 'Embeddings of 1,000 texts of 8 to 126 tokens, MiniLM (6 layers, 384 wide), float32',
+    program: 'models/embed',
+    peer: 'embed.py',
+    rounds: 5,
+    tolerance: 1e-4,
+    sameWeights: true,
+    tasks: ({ quick }) => [{ name: 'texts', config: miniLM, texts: quick ? 100 : 1000 }],
   },
   memory: {
     title: 'Greatest resident set of a training process (three steps and two more)',

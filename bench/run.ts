@@ -3,6 +3,7 @@
  * numbers. docs/benchmarking.md describes the method.
  */
 
+import { createHash } from 'node:crypto';
 import { appendFileSync, existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { availableParallelism, cpus, release, tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
@@ -36,7 +37,7 @@ import { conditionsText, ladderTable, memoryTable, timeTable, type TaskResult } 
 
 const flags = section('Flags', {
   peers: toggle({ help: 'fail unless PyTorch is there (--no-peers leaves all rivals out)' }),
-  compiled: toggle({ help: 'also PyTorch with torch.compile in part train' }),
+  compiled: toggle({ help: 'also PyTorch with torch.compile in parts train, encoder and t5' }),
   quick: toggle({ help: 'few cases, two rounds: shows that everything runs, measures nothing well' }),
   task: text({
     hint: 'TEXT',
@@ -164,8 +165,8 @@ function runPart({ options, rivals, peaks, ladder, folder }: Session, name: Part
 /** The same random weights for all contenders, saved once for each size. */
 function weightsOf(part: Part, task: Task, folder: string): { weights?: string } {
   if (!part.sameWeights) return {};
-  const { n_layer, n_embd, n_positions } = task.config as Record<string, number>;
-  const weights = join(folder, `weights-${n_layer}-${n_embd}-${n_positions}`);
+  const digest = createHash('sha256').update(JSON.stringify(task.config)).digest('hex');
+  const weights = join(folder, `weights-${digest.slice(0, 12)}`);
   if (!existsSync(weights)) {
     mkdirSync(weights);
     runTrial(own('models/save-weights'), { config: task.config, folder: weights, threads: 1 });

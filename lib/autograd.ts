@@ -9,6 +9,7 @@
 
 import { ArgumentError, AutogradError, checkOptions, DTypeError, ShapeError } from './errors.js';
 import * as kernels from './kernels.js';
+import { SavedValue } from './saved.js';
 import { formatShape, sameShape, type Shape } from './shape.js';
 import type { DType } from './dtype.js';
 import { checkTensor, scope, Tensor, type GradNode } from './tensor.js';
@@ -20,6 +21,8 @@ export type Gradients = readonly (Tensor | null | undefined)[];
 type Target = TapeNode | Tensor | null;
 
 let gradEnabled = true;
+/** Off while only it is wanted what depends on what: nothing is then kept for backward. */
+let keepsValues = true;
 let nodesMade = 0;
 
 /** Whether operations are recorded now. */
@@ -55,6 +58,28 @@ function withGradMode<T>(enabled: boolean, body: () => T): T {
   }
 }
 
+/**
+ * Runs `body` with recording, but keeps no values: its result says whether it depends on anything that requires a gradient.
+ * @returns The result, the nodes made before that it depends on, and the leaves.
+ */
+export function traceStructure(body: () => Tensor): {
+  result: Tensor;
+  outside: TapeNode[];
+  leaves: Tensor[];
+} {
+  const first = nodesMade;
+  const before = keepsValues;
+  keepsValues = false;
+  try {
+    const result = enableGrad(body);
+    const nodes = result.node === null ? [] : reachable(result.node as TapeNode);
+    const leaves = [...new Set(nodes.flatMap((node) => [...node.leaves()]))];
+    return { result, outside: nodes.filter(({ id }) => id < first), leaves };
+  } finally {
+    keepsValues = before;
+  }
+}
+
 type BackwardRule = (grad: Tensor, node: TapeNode) => Gradients;
 
 /** One recorded operation. Rules read `saved` and write gradients through what they return or through `gradInto`. */
@@ -66,8 +91,7 @@ export class TapeNode implements GradNode {
   #rule: BackwardRule | null;
   readonly #shapes: Shape[];
   readonly #dtypes: (DType | null)[];
-  #saved: (Tensor | null)[] = [];
-  #versions: number[] = [];
+  #saved: (SavedValue | null)[] = [];
   #retained = false;
 
   constructor(
@@ -98,25 +122,14 @@ export class TapeNode implements GradNode {
 
   /** Keeps tensors for the rule until backward has run. */
   save(...tensors: (Tensor | null)[]): void {
-    for (const t of tensors) {
-      // A handle of its own: the caller's may be disposed at the end of its scope.
-      this.#saved.push(t === null ? null : t.view(t.shape, t.strides, t.offset, t.origin).keep());
-      this.#versions.push(t === null ? 0 : t.storage.version);
-    }
+    if (!keepsValues) return;
+    for (const t of tensors) this.#saved.push(t && new SavedValue(t));
   }
 
   /** The saved tensors, checked to be what they were. */
   get saved(): (Tensor | null)[] {
     if (this.#rule === null) this.#refuseFreed();
-    this.#saved.forEach((t, i) => {
-      if (t !== null && t.storage.version !== this.#versions[i]) {
-        throw new AutogradError(
-          `backward: a tensor ${formatShape(t.shape)} that ${this.name} needs was changed in place after it ran; ` +
-            'change a copy instead',
-        );
-      }
-    });
-    return this.#saved;
+    return this.#saved.map((value) => value && value.get(this.name));
   }
 
   /**
@@ -131,6 +144,12 @@ export class TapeNode implements GradNode {
     const tensor = Tensor.empty(this.#shapes[i], this.#dtypes[i]!, `${this.name} gradient`).keep();
     target.grad = tensor;
     return { tensor, accumulate: false };
+  }
+
+  /** The gradient that has arrived at input `i` already, to be added to; null where there is none. */
+  gradOf(i: number): Tensor | null {
+    const target = this.#targets[i];
+    return target === null || target.grad === null ? null : ownGradient(target, target.grad);
   }
 
   #refuseFreed(): never {
@@ -151,8 +170,10 @@ export class TapeNode implements GradNode {
   take(i: number): Tensor {
     const saved = this.saved[i]!;
     if (this.mayOverwrite(saved)) {
+      const own = saved.view(saved.shape, saved.strides, saved.offset, saved.origin);
+      this.#saved[i]!.dispose();
       this.#saved[i] = null;
-      return released(saved);
+      return own;
     }
     const own = Tensor.empty(saved.shape, saved.dtype, saved.origin);
     kernels.copy(saved, own);
@@ -205,6 +226,11 @@ export class TapeNode implements GradNode {
   *parents(): Iterable<TapeNode> {
     for (const target of this.#targets) if (target instanceof TapeNode) yield target;
   }
+
+  /** The inputs that no operation made. */
+  *leaves(): Iterable<Tensor> {
+    for (const target of this.#targets) if (target instanceof Tensor) yield target;
+  }
 }
 
 /**
@@ -254,6 +280,8 @@ function ownGradient(target: TapeNode | Tensor, present: Tensor): Tensor {
 export interface BackwardOptions {
   /** Keep the saved values, so that backward can run over the same graph again. */
   readonly retainGraph?: boolean;
+  /** Told of each leaf once its gradient is complete, while the walk goes on. */
+  readonly onLeaf?: (leaf: Tensor) => void;
 }
 
 /**
@@ -267,7 +295,10 @@ export interface BackwardOptions {
 export function backward(root: Tensor, grad?: Tensor, options: BackwardOptions = {}): void {
   checkTensor('backward', root);
   if (grad !== undefined) checkTensor('backward', grad);
-  checkOptions('backward', options, ['retainGraph']);
+  checkOptions('backward', options, ['retainGraph', 'onLeaf']);
+  if (!keepsValues) {
+    throw new AutogradError('backward: a function under checkpoint cannot call it; call it on the result');
+  }
   if (!root.requiresGrad) {
     throw new AutogradError(
       'backward: the tensor does not depend on anything that requires a gradient; ' +
@@ -294,13 +325,19 @@ export function backward(root: Tensor, grad?: Tensor, options: BackwardOptions =
       const seed = grad ?? Tensor.empty(root.shape, root.dtype, 'backward');
       if (grad === undefined) kernels.fill(seed, 1);
       addGradient((root.node as TapeNode | null) ?? root, seed, false);
-      if (root.node === null) return;
+      const { onLeaf } = options;
+      if (root.node === null) {
+        onLeaf?.(root);
+        return;
+      }
       const order = reachable(root.node as TapeNode);
       const retainGraph = options.retainGraph ?? false;
+      const lastOf = onLeaf === undefined ? undefined : lastUses(order);
       try {
         for (const node of order) {
           node.run(retainGraph);
           node.release(retainGraph);
+          lastOf?.get(node)?.forEach((leaf) => onLeaf!(leaf));
         }
       } finally {
         for (const node of order) node.release(true);
@@ -314,6 +351,20 @@ function reachable(root: TapeNode): TapeNode[] {
   const seen = new Set<TapeNode>([root]);
   for (const node of seen) for (const parent of node.parents()) seen.add(parent);
   return [...seen].sort((a, b) => b.id - a.id);
+}
+
+/** For each node the leaves whose gradients are complete once it has run. */
+function lastUses(order: readonly TapeNode[]): Map<TapeNode, Tensor[]> {
+  const last = new Map<Tensor, number>();
+  order.forEach((node, i) => {
+    for (const leaf of node.leaves()) last.set(leaf, i);
+  });
+  const found = new Map<TapeNode, Tensor[]>();
+  for (const [leaf, i] of last) {
+    const node = order[i];
+    found.set(node, [...(found.get(node) ?? []), leaf]);
+  }
+  return found;
 }
 
 /**
@@ -332,7 +383,7 @@ export function gradientsOf(root: Tensor, inputs: readonly Tensor[], grad?: Tens
 }
 
 /** A kept tensor as one that its scope looks after again. */
-function released(t: Tensor): Tensor {
+export function released(t: Tensor): Tensor {
   const owned = t.view(t.shape, t.strides, t.offset, t.origin);
   t.dispose();
   return owned;

@@ -103,6 +103,13 @@ export class TrainingError extends TsgptError {
   }
 }
 
+/** Processes that cannot work together: no MPI, or one that failed. */
+export class DistributedError extends TsgptError {
+  constructor(message: string, options?: ErrorOptions) {
+    super('ERR_DISTRIBUTED', message, options);
+  }
+}
+
 /** The native addon could not be loaded. The text is a repair guide. */
 export class NativeLoadError extends TsgptError {
   constructor(message: string, options?: ErrorOptions) {

@@ -2,6 +2,7 @@
 
 import './methods.js';
 
+export { autocast, type HalfType } from './autocast.js';
 export { backward, enableGrad, isGradEnabled, noGrad, type BackwardOptions } from './autograd.js';
 export type { DType, TypedArray } from './dtype.js';
 export * from './errors.js';
@@ -16,6 +17,7 @@ export { openGguf, type DequantizedDType, type GgufFile, type GgufInfo } from '.
 export { writeFileAtomic } from './formats/atomic-file.js';
 export type { NativeInfo } from './native-addon.js';
 export * from './ops/attention.js';
+export * from './ops/checkpoint.js';
 export * from './ops/create.js';
 export * from './ops/elementwise.js';
 export * from './ops/in-place.js';
@@ -28,6 +30,7 @@ export * from './ops/reduce.js';
 export * from './ops/rotary.js';
 export * from './ops/softmax.js';
 export * from './ops/swiglu.js';
+export { launchedProcess, ProcessGroup, type LaunchedProcess } from './process-group.js';
 export { defaultGenerator, Generator, manualSeed } from './random.js';
 export { formatShape, sameShape, type Shape } from './shape.js';
 export { emptyPool, memory, resetPeakMemory, type MemoryStats } from './storage.js';

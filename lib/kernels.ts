@@ -526,11 +526,24 @@ export interface AttentionOptions {
   readonly dropout: number;
   readonly seed: number;
   readonly randomOffset: number;
+  /** Whether the bias is one of distances. */
+  readonly relative: boolean;
+  /** Where the sequences begin that the queries, or the keys and values, are packed of; null where they are not. */
+  readonly queries: PackedRows | null;
+  readonly keys: PackedRows | null;
+}
+
+/** Sequences one after the other in a batch of one. */
+export interface PackedRows {
+  /** The first row of each sequence, and the number of rows. */
+  readonly starts: Int32Array;
+  /** The greatest length. */
+  readonly longest: number;
 }
 
 /** Strides of (B, H, T, D): batch, head, row; the head size has stride 1. */
-function putHeadStrides(x: Operand): void {
-  put(x.strides[0]);
+function putHeadStrides(x: Operand, packed: PackedRows | null = null): void {
+  put(packed === null ? x.strides[0] : 0);
   put(x.strides[1]);
   put(x.strides[2]);
 }
@@ -543,27 +556,45 @@ function putAttention(
   out: Operand,
   o: AttentionOptions,
 ) {
+  const { queries, keys } = o;
+  const packed = queries ?? keys;
   n = 0;
-  put(q.shape[0]);
+  put(packed === null ? q.shape[0] : packed.starts.length - 1);
   put(q.shape[1]);
   put(k.shape[1]);
+  put(queries?.longest ?? q.shape[2]);
+  put(keys?.longest ?? k.shape[2]);
+  put(q.shape[3]);
   put(q.shape[2]);
   put(k.shape[2]);
-  put(q.shape[3]);
-  putHeadStrides(q);
-  putHeadStrides(k);
-  putHeadStrides(v);
-  putHeadStrides(out);
+  putHeadStrides(q, queries);
+  putHeadStrides(k, keys);
+  putHeadStrides(v, keys);
+  putHeadStrides(out, queries);
   put(o.scale);
   put(o.causal ? 1 : 0);
   put(o.window);
-  for (let i = 0; i < 4; i++) put(bias === null ? 0 : bias.strides[i]);
+  if (o.relative) putDistances(bias!);
+  else for (let i = 0; i < 4; i++) put(bias === null ? 0 : bias.strides[i]);
+  put(o.relative ? 1 : 0);
   put(o.dropout);
   put(o.seed);
   put(o.randomOffset);
 }
 
-/** q (B, H, T, D), k and v (B, Hkv, S, D), bias broadcast to (B, H, T, S) or null, out like q, lse (B, H, T, 2) or null. */
+/** The strides of a bias of distances, (H, T + S - 1); only that of the heads counts. */
+function putDistances(bias: Operand): void {
+  put(0);
+  put(bias.strides[0]);
+  put(0);
+  put(0);
+}
+
+/**
+ * q (B, H, T, D), k and v (B, Hkv, S, D), bias broadcast to (B, H, T, S), of distances (H, T + S - 1), or null, out like
+ * q, lse (B, H, T, 2) or null. Packed queries or keys have B 1 and the rows of all sequences; T and S of bias and lse are
+ * then the greatest lengths, B the number of sequences.
+ */
 export function attention(
   q: Operand,
   k: Operand,
@@ -573,11 +604,22 @@ export function attention(
   lse: Operand | null,
   options: AttentionOptions,
 ): boolean {
+  const { queries, keys } = options;
   putAttention(q, k, v, bias, out, options);
-  putOffsets(q, k, v, bias, out, lse);
-  return native.attention(q.memory, k.memory, v.memory, memory(bias), out.memory, memory(lse));
+  putOffsets(q, k, v, bias, out, lse, null, null);
+  return native.attention(
+    q.memory,
+    k.memory,
+    v.memory,
+    memory(bias),
+    out.memory,
+    memory(lse),
+    queries?.starts ?? null,
+    keys?.starts ?? null,
+  );
 }
 
+/** dbias is (B, H, T, S), of distances (B, H, ceil(T / 64), T + S - 1), or null. */
 export function attentionGrad(
   q: Operand,
   k: Operand,
@@ -592,12 +634,13 @@ export function attentionGrad(
   dbias: Operand | null,
   options: AttentionOptions,
 ): boolean {
+  const { queries, keys } = options;
   putAttention(q, k, v, bias, out, options);
-  putHeadStrides(dout);
-  putHeadStrides(dq);
-  putHeadStrides(dk);
-  putHeadStrides(dv);
-  putOffsets(q, k, v, bias, out, lse, dout, dq, dk, dv, dbias);
+  putHeadStrides(dout, queries);
+  putHeadStrides(dq, queries);
+  putHeadStrides(dk, keys);
+  putHeadStrides(dv, keys);
+  putOffsets(q, k, v, bias, out, lse, null, null, dout, dq, dk, dv, dbias);
   return native.attentionGrad(
     q.memory,
     k.memory,
@@ -605,6 +648,8 @@ export function attentionGrad(
     memory(bias),
     out.memory,
     lse.memory,
+    queries?.starts ?? null,
+    keys?.starts ?? null,
     dout.memory,
     dq.memory,
     dk.memory,

@@ -128,14 +128,24 @@ export type NativeAddon = Record<KernelName, Kernel> &
     unwatch(id: number): void;
     /** The ids of the watched objects that the garbage collector has taken since the last call. */
     sweepWatched(): number[];
-    /** A file's bytes, mapped privately. Throws the system's reason. */
-    mapFile(path: string): ArrayBuffer;
+    /** A file's bytes, or so many from an offset of whole pages on, mapped privately. Throws the system's reason. */
+    mapFile(path: string, offset?: number, bytes?: number): ArrayBuffer;
+    /** For a mapped buffer: 0: it will be read here and there; 1: forget its pages and what was written to them. */
+    adviseFile(buffer: ArrayBuffer, advice: 0 | 1): void;
     /** What kernels throw whose memory lies in a mapped file that became shorter. */
     onLostFile(makeError: (path: string) => Error): void;
     /** Throws that error for an array in such a file. */
     checkFile(array: TypedArray): void;
     /** Bytes of workspace held by the kernels' threads. */
     scratchBytes(): number;
+    /** Joins the processes of an mpirun; throws with a text. Each job after it is a promise; jobs run in order. */
+    mpiOpen(): { readonly rank: number; readonly size: number; readonly library: string };
+    /** Sums arrays over the processes, in place. They must not be touched until it is done. */
+    mpiSum(...arrays: Float32Array[]): Promise<void>;
+    mpiSumNumbers(numbers: Float64Array): Promise<void>;
+    /** Copies the first process's arrays to all. */
+    mpiBroadcast(...arrays: Float32Array[]): Promise<void>;
+    mpiClose(): Promise<void>;
     info(): NativeInfo;
     setThreads(n: number): void;
   };

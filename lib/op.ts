@@ -5,10 +5,12 @@
  * reference in tests. An operation without rule and definition must say that it is not differentiable.
  */
 
+import { autocastType } from './autocast.js';
 import { gradientsOf, isGradEnabled, enableGrad, TapeNode, type Gradients } from './autograd.js';
 import { isFloating, isHalf, promote, type DType } from './dtype.js';
 import { DTypeError } from './errors.js';
 import * as kernels from './kernels.js';
+import { isSelective, Recipe } from './saved.js';
 import { formatShape, sameShape, type Shape } from './shape.js';
 import { checkTensor, scope, Tensor } from './tensor.js';
 
@@ -32,6 +34,11 @@ interface OpBase<I extends Inputs, O> {
    * wanted). False when the kernels do not serve this case.
    */
   forward(out: Tensor, inputs: I, options: O, tape: TapeNode | null): boolean;
+  /**
+   * Costs little beside the memory of its result, which `selectiveCheckpoint` therefore does not keep. With 'with input'
+   * only where the input is not kept either.
+   */
+  readonly cheap?: true | 'with input';
 }
 
 /** The gradient of each input, given that of the output. Runs without recording; temporaries are freed after it. */
@@ -46,6 +53,21 @@ export type OpSpec<I extends Inputs, O> = OpBase<I, O> &
     | { readonly backward?: undefined; readonly definition: Definition<I, O> }
     | { readonly backward?: undefined; readonly definition?: undefined; readonly nonDifferentiable: true }
   );
+
+/** Gets the name, the inputs and the result of every operation. */
+type Watcher = (name: string, inputs: Inputs, result: Tensor) => void;
+
+let watcher: Watcher | null = null;
+
+/** Runs `body` and shows `watch` what its operations give, in their order; views are left out. */
+export function watchResults(watch: Watcher, body: () => void): void {
+  watcher = watch;
+  try {
+    body();
+  } finally {
+    watcher = null;
+  }
+}
 
 /** Makes the function that runs an operation. */
 export function defineOp<I extends Inputs, O = undefined>(
@@ -76,8 +98,27 @@ export function defineOp<I extends Inputs, O = undefined>(
     if (tape !== null) out.node = tape;
     else if (record && definition !== undefined)
       out.node = definitionNode(spec.name, inputs, options, definition);
+    watcher?.(spec.name, inputs, out);
+    if (isSelective() && isGradEnabled() && isCheap(spec, inputs))
+      out.recipe = recipeOf(spec, inputs, options, out);
     return out;
   };
+}
+
+const isCheap = ({ cheap }: { cheap?: true | 'with input' }, inputs: Inputs): boolean =>
+  cheap === true || (cheap === 'with input' && inputs.some((t) => t !== null && t.recipe !== null));
+
+function recipeOf<I extends Inputs, O>(
+  spec: OpSpec<I, O>,
+  inputs: I,
+  options: O,
+  { shape, strides, dtype }: Tensor,
+): Recipe {
+  return new Recipe(spec.name, inputs, (again) => {
+    const out = Tensor.empty(shape, dtype, spec.name, strides);
+    spec.forward(out, again as unknown as I, options, null);
+    return out;
+  });
 }
 
 /** A node whose rule differentiates the definition: it runs again under the tape, on detached inputs. */
@@ -140,6 +181,7 @@ export function defineView<O = undefined>(spec: ViewSpec<O>): (x: Tensor, option
 const castOp = defineOp<[Tensor], { dtype: DType }>({
   name: 'to',
   shape: ([x], { dtype }) => ({ shape: x.shape, dtype }),
+  cheap: 'with input',
   forward: (out, [x]) => kernels.copy(x, out),
   backward: (grad, node) => [cast(grad, node.inputDType(0))],
 });
@@ -151,6 +193,44 @@ const castOp = defineOp<[Tensor], { dtype: DType }>({
 export function cast(x: Tensor, dtype: DType): Tensor {
   if (x.dtype === dtype) return x;
   return castOp([isFloating(dtype) || !x.requiresGrad ? x : detach(x)], { dtype });
+}
+
+/** What {@link toHalf} has made of tensors, and the version of their numbers. */
+const halves = new WeakMap<Tensor, { readonly half: Tensor; readonly version: number }>();
+
+/**
+ * x in the half type of the autocast that it is in, where it is float32. Layers that share their input share its half, too,
+ * but send their gradients back one by one, to be summed in float32.
+ */
+export function toHalf(x: Tensor): Tensor {
+  const type = autocastType();
+  if (type === null || x.dtype !== 'float32') return x;
+  const known = halves.get(x);
+  if (known?.version !== x.storage.version || known.half.disposed || known.half.dtype !== type) {
+    const half = cast(x, type);
+    halves.set(x, { half, version: x.storage.version });
+    return half;
+  }
+  const { half } = known;
+  const shared = half.view(half.shape, half.strides, half.offset, 'to');
+  if (half.recipe !== null) shared.recipe = (half.recipe as Recipe).retain();
+  if (isGradEnabled() && x.requiresGrad) {
+    shared.node = new TapeNode('to', [x], (grad) => [cast(grad, 'float32')]);
+  }
+  return shared;
+}
+
+/** x in float32, where it is of a half type in an autocast: for losses and softmax. */
+export function fromHalf(x: Tensor): Tensor {
+  return autocastType() !== null && isHalf(x.dtype) ? cast(x, 'float32') : x;
+}
+
+/** x in float32 where it is of a half type, of the same layout. For kernels that take float32 only: records nothing. */
+export function widen(x: Tensor, strides: Shape = x.strides): Tensor {
+  if (!isHalf(x.dtype)) return x;
+  const out = Tensor.empty(x.shape, 'float32', 'widen', strides);
+  kernels.copy(x, out);
+  return out;
 }
 
 /** The same values outside the graph, sharing memory. */

@@ -6,6 +6,39 @@
 
 import { ArgumentError } from './errors.js';
 
+/** Where a stream is. */
+interface StreamState {
+  seed: number;
+  offset: number;
+}
+
+/** What a computation has drawn from: each stream's state before its first draw. */
+export type Draws = ReadonlyMap<Generator, StreamState>;
+
+const recorders = new Set<Map<Generator, StreamState>>();
+
+/** Runs `body` and gives what it draws from, so that {@link replayDraws} can repeat it. */
+export function recordDraws<T>(body: () => T): [T, Draws] {
+  const draws = new Map<Generator, StreamState>();
+  recorders.add(draws);
+  try {
+    return [body(), draws];
+  } finally {
+    recorders.delete(draws);
+  }
+}
+
+/** Runs `body` with the random numbers of a recorded computation; the streams are then where they were. */
+export function replayDraws<T>(draws: Draws, body: () => T): T {
+  const before = Array.from(draws.keys(), (stream) => [stream, stream.state()] as const);
+  for (const [stream, state] of draws) stream.setState(state);
+  try {
+    return body();
+  } finally {
+    for (const [stream, state] of before) stream.setState(state);
+  }
+}
+
 /** A seeded stream of random numbers. */
 export class Generator {
   #seed: number;
@@ -23,18 +56,23 @@ export class Generator {
   }
 
   /** What continues the stream here: `setState` it later. */
-  state(): { seed: number; offset: number } {
+  state(): StreamState {
     return { seed: this.#seed, offset: this.#offset };
   }
 
-  setState(state: { seed: number; offset: number }): void {
+  setState(state: StreamState): void {
     this.#seed = checkSeed(state.seed);
     this.#offset = checkSeed(state.offset);
     this.#block[0] = -1;
   }
 
+  #note(): void {
+    for (const draws of recorders) if (!draws.has(this)) draws.set(this, this.state());
+  }
+
   /** Reserves `count` numbers for a kernel and returns the position of the first. */
   reserve(count: number): number {
+    this.#note();
     const first = this.#offset;
     this.#offset += count;
     return first;
@@ -42,6 +80,7 @@ export class Generator {
 
   /** The next 32 random bits. */
   nextUint32(): number {
+    this.#note();
     const at = this.#offset++;
     const index = Math.floor(at / 4);
     if (this.#block[0] !== index) this.#block = [index, ...philox(this.#seed, index)];

@@ -18,6 +18,11 @@ export interface GradNode {
   readonly name: string;
 }
 
+/** How a tensor can be computed again; see lib/saved.ts. */
+export interface Recomputation {
+  release(): void;
+}
+
 /** Numbers nested to a tensor's depth; a plain number for zero dimensions. */
 export type NestedArray = number | NestedArray[];
 
@@ -38,6 +43,8 @@ export class Tensor {
   readonly size: number;
   /** The operation that made this tensor, when a gradient flows through it. */
   node: GradNode | null = null;
+  /** @internal How to compute it again, where nobody need keep it for backward. */
+  recipe: Recomputation | null = null;
   /** Name of the operation that made this tensor, for messages. */
   readonly origin: string;
   #storage: Storage | null;
@@ -210,6 +217,8 @@ export class Tensor {
     if (storage === null) return;
     this.#storage = null;
     this.node = null;
+    this.recipe?.release();
+    this.recipe = null;
     storage.release();
   }
 
@@ -302,7 +311,8 @@ function reachableFrom(result: unknown): Set<unknown> {
   return found;
 }
 
-function isPlain(value: object): boolean {
+/** Whether an object is made by braces. */
+export function isPlain(value: object): boolean {
   const prototype: unknown = Object.getPrototypeOf(value);
   return prototype === Object.prototype || prototype === null;
 }

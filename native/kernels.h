@@ -126,6 +126,9 @@ struct HeadStrides {
 // window > 0 (sliding window) also hides keys j <= i + (kv_len - q_len) - window. A row that sees no key gives zeros.
 struct Attention {
   int64_t batch, heads, kv_heads, q_len, kv_len, head_dim;
+  // Packed sequences, of unequal length, one after the other: the rows (batch + 1) where the queries of each begin, and
+  // the keys and values; the strides of the batch are then 0, q_len and kv_len the greatest lengths. Null: all alike.
+  const int32_t *q_starts, *kv_starts;
   const float *q, *k, *v;
   HeadStrides q_stride, k_stride, v_stride;
   float* out;
@@ -138,6 +141,9 @@ struct Attention {
   int64_t window;
   const float* bias;  // added to the scores, or null; strides of 0 broadcast, -inf masks
   int64_t bias_batch, bias_head, bias_row, bias_col;
+  // The bias is one of distances, (heads, q_len + kv_len - 1): `bias` points to entry kv_len - 1 of a head, and query i and
+  // key j have that at i - j, by strides of 1 and -1.
+  bool relative;
   float dropout;          // probability of dropping a weight
   uint64_t seed, offset;  // the weight at flat index i of (batch, heads, q_len, kv_len) uses random number offset + i
 };
@@ -148,7 +154,9 @@ struct AttentionGrad {
   HeadStrides dout_stride;
   float *dq, *dk, *dv;  // overwritten
   HeadStrides dq_stride, dk_stride, dv_stride;
-  float* dbias;  // (batch, heads, q_len, kv_len) contiguous, overwritten, or null
+  // (batch, heads, q_len, kv_len) contiguous, overwritten, or null. Relative: (batch, heads, ceil(q_len / 64), q_len +
+  // kv_len - 1), whose sum over batch and tiles of queries is the gradient.
+  float* dbias;
 };
 
 // Rotary position embedding of (batch, heads, len, head_dim), head_dim even, in half rotation: with c and s the rows of the

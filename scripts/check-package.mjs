@@ -95,6 +95,9 @@ function checkContents(tarball) {
     'scripts/build-native.mjs',
     'node_modules/@huggingface/jinja/package.json',
     'node_modules/node-gyp-build/package.json',
+    'node_modules/uplot/dist/uPlot.iife.min.js',
+    'node_modules/uplot/LICENSE',
+    'dist/src/visualize/browser/main.js',
     ...[...Object.values(manifest.exports), ...Object.values(manifest.bin)].map((path) =>
       path.replace('./', ''),
     ),
@@ -105,7 +108,7 @@ function checkContents(tarball) {
   expect(files.filter((file) => prebuilt.test(file)).length === 1, 'the prebuilt module is missing');
 
   const allowed =
-    /^((package\.json|README\.md|LICENSE|CHANGELOG\.md|CMakeLists\.txt|binding\.gyp|scripts\/build-native\.mjs)$|native\/.*\.(cpp|h|cu|mm|metal)$|(lib|src)\/.*\.ts$|dist\/(lib|src)\/.*\.(js|d\.ts)(\.map)?$|prebuilds\/|node_modules\/(node-gyp-build|@huggingface\/jinja)\/)/;
+    /^((package\.json|README\.md|LICENSE|CHANGELOG\.md|CMakeLists\.txt|binding\.gyp|scripts\/build-native\.mjs)$|native\/.*\.(cpp|h|cu|mm|metal)$|(lib|src)\/.*\.ts$|dist\/(lib|src)\/.*\.(js|d\.ts)(\.map)?$|prebuilds\/|node_modules\/(node-gyp-build|@huggingface\/jinja|uplot)\/)/;
   const foreign = files.filter((file) => !allowed.test(file));
   expect(foreign.length === 0, `not meant to be published: ${foreign.join(', ')}`);
   const stale = files

@@ -10,4 +10,6 @@ export * from './tokenizers/index.js';
 export * from './data/index.js';
 export * from './training/index.js';
 export * from './generation/index.js';
+export * from './embedding/index.js';
 export * from './evaluation/index.js';
+export * from './visualize/index.js';

@@ -1,6 +1,6 @@
 /** The models that training is measured on, from a toy of nanoGPT's size to GPT-2; the same on every contender's side. */
 
-import type { GPTConfig } from '../../src/models/index.js';
+import type { BertConfig, GPTConfig, T5Config } from '../../src/models/index.js';
 
 /** A model with the batch of its training step. */
 export interface Preset {
@@ -45,6 +45,29 @@ export const presets = {
   /** GPT-2 124M on its whole context. */
   D: { config: gpt2, batch: 1, time: 1024, lr: 1e-4 },
 } satisfies Record<string, Preset>;
+
+/** BERT-base without dropout. */
+export const bertBase = {
+  model_type: 'bert',
+  vocab_size: 30522,
+  max_position_embeddings: 512,
+  hidden_dropout_prob: 0,
+  attention_probs_dropout_prob: 0,
+} satisfies Partial<BertConfig> & { model_type: 'bert' };
+
+/** The shape of all-MiniLM-L6-v2. */
+export const miniLM = {
+  ...bertBase,
+  hidden_size: 384,
+  num_hidden_layers: 6,
+  num_attention_heads: 12,
+  intermediate_size: 1536,
+};
+
+/** T5-small without dropout. */
+export const t5Small = { model_type: 't5', dropout_rate: 0 } satisfies Partial<T5Config> & {
+  model_type: 't5';
+};
 
 export type PresetName = keyof typeof presets;
 

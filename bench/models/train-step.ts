@@ -3,8 +3,10 @@
  * from the same weights on both sides, so that the losses of the first three steps must agree.
  */
 
-import { backward, scope, setFloat32MatmulPrecision, tensor } from '../../lib/index.js';
+import { autocast, backward, memory, resetPeakMemory, scope, tensor } from '../../lib/index.js';
+import { estimateMemory, gptSizes } from '../../src/cli/memory-plan.js';
 import { GPT } from '../../src/models/index.js';
+import type { Recompute } from '../../src/nn/index.js';
 import { AdamW, clipScale, decayGroups, gradNorm, nextTokenLoss } from '../../src/training/index.js';
 import { median, readTask, report, secondsOf, tokenIds } from '../measure.js';
 import { stepFlops, type Preset } from './presets.js';
@@ -15,10 +17,12 @@ const task = readTask() as Preset & {
   seconds: number;
   steps: number;
   dtype?: 'bfloat16';
+  /** Where it is given, the reported error is that of the predicted memory. */
+  recompute?: Recompute;
 };
-if (task.dtype === 'bfloat16') setFloat32MatmulPrecision('medium');
 const { batch: B, time: T } = task;
 const model = task.weights === undefined ? new GPT(task.config) : GPT.fromPretrained(task.weights);
+if (task.recompute !== undefined) model.setRecompute(task.recompute);
 const parameters = model.parameters();
 const optimizer = new AdamW(decayGroups(parameters, 0.1), { lr: task.lr, betas: [0.9, 0.99] });
 const ids = tokenIds(B * T + 1, model.config.vocab_size);
@@ -28,7 +32,7 @@ const targets = tensor(ids.subarray(1), { dtype: 'int32', shape: [B, T] });
 /** As src/training/trainer.ts does it. */
 function step(): number {
   return scope(() => {
-    const loss = nextTokenLoss(model, inputs, targets);
+    const loss = autocast(task.dtype ?? null, () => nextTokenLoss(model, inputs, targets));
     backward(loss);
     optimizer.step({ gradScale: clipScale(gradNorm(parameters), 1) });
     optimizer.zeroGrad();
@@ -36,11 +40,22 @@ function step(): number {
   });
 }
 
-const values = [step(), step(), step()];
+/** How far the dry run's memory is from the tensors of a step, weights and moments among them. */
+function predictionError(): number {
+  const precision = task.dtype === undefined ? 'float32' : 'bf16';
+  const settings = { recompute: task.recompute, precision } as const;
+  const estimate = Object.values(estimateMemory(gptSizes(model.config), B * T, settings));
+  return Math.abs(estimate.reduce((a, b) => a + b, 0) / memory().peakBytes - 1);
+}
+
+const values = [step()];
+resetPeakMemory();
+values.push(step(), step());
 const times: number[] = [];
 for (let spent = 0; times.length < task.steps || spent < task.seconds;) {
   const seconds = secondsOf(step);
   times.push(seconds);
   spent += seconds;
 }
-report({ [task.name]: { seconds: median(times), flops: stepFlops(task), tokens: B * T } }, values);
+const error = task.recompute === undefined ? {} : { error: predictionError() };
+report({ [task.name]: { seconds: median(times), flops: stepFlops(task), tokens: B * T, ...error } }, values);

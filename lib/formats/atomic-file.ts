@@ -16,6 +16,7 @@ import {
   mkdirSync,
   openSync,
   readdirSync,
+  readSync,
   realpathSync,
   renameSync,
   rmdirSync,
@@ -47,17 +48,96 @@ const stagingName = (name: string): string => `.${name}.${process.pid}.${randomB
  * then.
  */
 export function writeFileAtomic(path: string, content: string | Iterable<Uint8Array | string>): void {
-  let temporary = '';
-  try {
-    const target = resolveTarget(path);
-    temporary = join(dirname(target), stagingName(basename(target).slice(0, 200)));
-    writeNew(temporary, typeof content === 'string' ? [content] : content);
-    renameSync(temporary, target);
-    syncFolder(dirname(target));
-  } catch (error) {
-    if (temporary !== '') rmSync(temporary, { force: true });
-    if (systemCode(error) === '') throw error;
-    throw fileError(path, 'cannot be written', error);
+  using file = new AtomicFile(path);
+  for (const chunk of typeof content === 'string' ? [content] : content) file.write(chunk);
+  file.commit();
+}
+
+/**
+ * A file that is written piece by piece beside its place and put there by {@link commit}; without that nothing is left
+ * of it when it is disposed. A symbolic link is followed.
+ *
+ * Every method throws FileError when the file cannot be written.
+ */
+export class AtomicFile implements Disposable {
+  readonly #path: string;
+  readonly #target: string;
+  readonly #temporary: string;
+  readonly #file: number;
+  #size = 0;
+  #open = true;
+
+  constructor(path: string) {
+    this.#path = path;
+    try {
+      this.#target = resolveTarget(path);
+      this.#temporary = join(dirname(this.#target), stagingName(basename(this.#target).slice(0, 200)));
+      this.#file = openSync(this.#temporary, 'wx+');
+    } catch (error) {
+      throw this.#failure(error);
+    }
+  }
+
+  /** Bytes written so far. */
+  get size(): number {
+    return this.#size;
+  }
+
+  /** Adds text, as UTF-8, or bytes at the end. */
+  write(chunk: Uint8Array | string): void {
+    const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
+    this.#attempt(() => writeAll(this.#file, bytes, null));
+    this.#size += bytes.byteLength;
+  }
+
+  /** Writes over bytes that are there, a header say. */
+  overwrite(position: number, bytes: Uint8Array): void {
+    this.#attempt(() => writeAll(this.#file, bytes, position));
+  }
+
+  /** Reads bytes back, as many as `into` holds. */
+  readBack(position: number, into: Uint8Array): void {
+    this.#attempt(() => {
+      for (let done = 0; done < into.length;) {
+        const count = readSync(this.#file, into, done, into.length - done, position + done);
+        if (count === 0) throw new FileError(this.#path, 'cannot be written: somebody else shortened it');
+        done += count;
+      }
+    });
+  }
+
+  /** Flushes the file to the disk and puts it in its place. */
+  commit(): void {
+    this.#attempt(() => {
+      fsyncSync(this.#file);
+      this.#close();
+      renameSync(this.#temporary, this.#target);
+      syncFolder(dirname(this.#target));
+    });
+  }
+
+  [Symbol.dispose](): void {
+    if (!this.#open) return;
+    this.#close();
+    rmSync(this.#temporary, { force: true });
+  }
+
+  #close(): void {
+    this.#open = false;
+    closeSync(this.#file);
+  }
+
+  #attempt(body: () => void): void {
+    try {
+      body();
+    } catch (error) {
+      rmSync(this.#temporary, { force: true });
+      throw this.#failure(error);
+    }
+  }
+
+  #failure(error: unknown): unknown {
+    return systemCode(error) === '' ? error : fileError(this.#path, 'cannot be written', error);
   }
 }
 
@@ -75,22 +155,14 @@ function resolveTarget(path: string): string {
   return target;
 }
 
-function writeNew(path: string, chunks: Iterable<Uint8Array | string>): void {
-  const file = openSync(path, 'wx');
-  try {
-    for (const chunk of chunks) writeAll(file, typeof chunk === 'string' ? Buffer.from(chunk) : chunk);
-    fsyncSync(file);
-  } finally {
-    closeSync(file);
-  }
-}
-
 /** Bytes handed to the system at once: below the 2 GiB that one write takes. */
 const writeLimit = 2 ** 30;
 
-function writeAll(file: number, bytes: Uint8Array): void {
+/** @param position Where the bytes go; null: to the end of what was written before. */
+function writeAll(file: number, bytes: Uint8Array, position: number | null): void {
   for (let done = 0; done < bytes.byteLength;) {
-    done += writeSync(file, bytes, done, Math.min(bytes.byteLength - done, writeLimit));
+    const at = position === null ? null : position + done;
+    done += writeSync(file, bytes, done, Math.min(bytes.byteLength - done, writeLimit), at);
   }
 }
 
@@ -230,12 +302,15 @@ function move(from: string, to: string): void {
   }
 }
 
-/** Removes what writers that were killed have left: staging folders and files whose process is gone. */
-function removeLeftovers(folder: string): void {
-  for (const name of readdirSync(folder)) {
-    const pid = /^\..*\.(\d+)\.[0-9a-f]{8}\.tmp$/.exec(name)?.[1];
-    if (pid === undefined || isRunning(Number(pid))) continue;
-    rmSync(join(folder, name), { recursive: true, force: true });
+/**
+ * Removes what writers that were killed have left: staging folders and files whose process is gone.
+ * @param name Only those of files of this name.
+ */
+export function removeLeftovers(folder: string, name?: string): void {
+  for (const entry of readdirSync(folder)) {
+    const [, of, pid] = /^\.(.*)\.(\d+)\.[0-9a-f]{8}\.tmp$/.exec(entry) ?? [];
+    if (pid === undefined || (name !== undefined && of !== name) || isRunning(Number(pid))) continue;
+    rmSync(join(folder, entry), { recursive: true, force: true });
   }
 }
 

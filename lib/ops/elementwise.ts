@@ -23,6 +23,8 @@ type Elementwise = (x: Tensor) => Tensor;
 type Scaled = (x: Tensor, a?: number, b?: number) => Tensor;
 
 interface UnaryRule {
+  /** See OpBase; for activations. */
+  readonly cheap?: true;
   /** dx from dy, and from x or y, whichever the rule names. */
   readonly from: 'x' | 'y' | 'none';
   readonly rule: (grad: Tensor, value: Tensor, a: number, b: number) => Tensor;
@@ -37,6 +39,7 @@ interface Constants {
 function defineUnary(op: kernels.UnaryOp, gradient: UnaryRule, name: string = op): Scaled {
   const run = defineOp<[Tensor], Constants>({
     name,
+    ...(gradient.cheap ? { cheap: true } : {}),
     shape: ([x]) => ({ shape: x.shape, dtype: x.dtype }),
     forward(out, [input], { a, b }, tape) {
       const x = compact(input);
@@ -49,8 +52,8 @@ function defineUnary(op: kernels.UnaryOp, gradient: UnaryRule, name: string = op
 }
 
 /** The same for functions whose results are no integers: integer inputs are widened to float32. */
-function defineMath(op: kernels.UnaryOp, from: 'x' | 'y', rule: UnaryRule['rule']): Scaled {
-  const run = defineUnary(op, { from, rule });
+function defineMath(op: kernels.UnaryOp, from: 'x' | 'y', rule: UnaryRule['rule'], cheap?: true): Scaled {
+  const run = defineUnary(op, { from, rule, cheap });
   return (x, a) => {
     checkTensor(op, x);
     return run(widened(x), a);
@@ -128,7 +131,7 @@ export const erf: Elementwise = defineMath('erf', 'x', (grad, x) =>
   mul(grad, mul(exp(neg(square(x))), 2 / Math.sqrt(Math.PI))),
 );
 /** x · sigmoid(x) (Elfwing et al., 2017), also called Swish.  dx = f'(x) dy */
-export const silu: Elementwise = defineMath('silu', 'x', gradKernel('siluGrad'));
+export const silu: Elementwise = defineMath('silu', 'x', gradKernel('siluGrad'), true);
 /** log(1 + eˣ).  dx = sigmoid(x) dy */
 export const softplus: Elementwise = defineMath('softplus', 'x', (grad, x) => mul(grad, sigmoid(x)));
 /** The greatest integer not above x. No gradient. */
@@ -153,8 +156,8 @@ export function leakyRelu(x: Tensor, slope = 0.01): Tensor {
   return leaky(x, slope);
 }
 
-const geluErf = defineMath('gelu', 'x', gradKernel('geluGrad'));
-const geluTanh = defineMath('geluTanh', 'x', gradKernel('geluTanhGrad'));
+const geluErf = defineMath('gelu', 'x', gradKernel('geluGrad'), true);
+const geluTanh = defineMath('geluTanh', 'x', gradKernel('geluTanhGrad'), true);
 
 /** Options of {@link gelu}. */
 export interface GeluOptions {

@@ -15,7 +15,7 @@
 
 import { ArgumentError, checkOptions, IndexError, ShapeError } from '../errors.js';
 import * as kernels from '../kernels.js';
-import { cast, checkFloating, compact, defineOp, detach, promoted } from '../op.js';
+import { cast, checkFloating, compact, defineOp, detach, fromHalf, promoted } from '../op.js';
 import { formatShape, sameShape, sizeOf } from '../shape.js';
 import { checkTensor, scope, Tensor } from '../tensor.js';
 import { abs, add, exp, gt, log, log1p, maximum, mul, ne, neg, square, sub, where } from './elementwise.js';
@@ -121,7 +121,7 @@ export function crossEntropy(logits: Tensor, targets: Tensor, options: CrossEntr
   checkSettings('crossEntropy', { ignoreIndex, labelSmoothing });
   const counted = countTargets('crossEntropy', targets, classes, ignoreIndex);
   return scope(() => {
-    const rows = reshape(logits, [sizeOf(targets.shape), classes]);
+    const rows = reshape(fromHalf(logits), [sizeOf(targets.shape), classes]);
     const ids = reshape(targets, [targets.size]);
     if (weight !== null) {
       return weightedCrossEntropy(
@@ -295,7 +295,7 @@ export function linearCrossEntropy(
   const name = 'linearCrossEntropy';
   checkOptions(name, options, ['ignoreIndex', 'labelSmoothing', 'reduction']);
   const { ignoreIndex = -100, labelSmoothing = 0, reduction = 'mean' } = options;
-  const [h, w] = promoted(name, hidden, weight);
+  const [h, w] = promoted(name, fromHalf(hidden), weight);
   checkFloating(name, h);
   checkTensor(name, targets);
   const [classes, channels] = w.shape;
@@ -346,13 +346,13 @@ function checkPair(name: string, input: Tensor, target: Tensor, options: object)
 /** Mean (or sum, or all) of |input - target|. */
 export function l1Loss(input: Tensor, target: Tensor, options: { reduction?: Reduction } = {}): Tensor {
   checkPair('l1Loss', input, target, options);
-  return reduceLoss(abs(sub(input, target)), options.reduction ?? 'mean');
+  return reduceLoss(abs(sub(fromHalf(input), fromHalf(target))), options.reduction ?? 'mean');
 }
 
 /** Mean (or sum, or all) of (input - target)². */
 export function mseLoss(input: Tensor, target: Tensor, options: { reduction?: Reduction } = {}): Tensor {
   checkPair('mseLoss', input, target, options);
-  return reduceLoss(square(sub(input, target)), options.reduction ?? 'mean');
+  return reduceLoss(square(sub(fromHalf(input), fromHalf(target))), options.reduction ?? 'mean');
 }
 
 /**
@@ -365,7 +365,8 @@ export function binaryCrossEntropyWithLogits(
   options: { reduction?: Reduction } = {},
 ): Tensor {
   checkPair('binaryCrossEntropyWithLogits', input, target, options);
-  const losses = add(sub(maximum(input, 0), mul(input, target)), log1p(exp(neg(abs(input)))));
+  const [x, t] = [fromHalf(input), fromHalf(target)];
+  const losses = add(sub(maximum(x, 0), mul(x, t)), log1p(exp(neg(abs(x)))));
   return reduceLoss(losses, options.reduction ?? 'mean');
 }
 
@@ -380,8 +381,9 @@ export function klDiv(
 ): Tensor {
   checkPair('klDiv', input, target, options);
   const { reduction = 'mean' } = options;
-  const entropy = mul(target, log(where(gt(target, 0), target, 1))); // t log t, 0 where t is 0
-  const losses = sub(entropy, mul(input, target));
+  const [x, t] = [fromHalf(input), fromHalf(target)];
+  const entropy = mul(t, log(where(gt(t, 0), t, 1))); // t log t, 0 where t is 0
+  const losses = sub(entropy, mul(x, t));
   if (reduction === 'batchmean') return mul(sum(losses), 1 / input.shape[0]);
   return reduceLoss(losses, reduction);
 }

@@ -4,10 +4,11 @@
  */
 
 import type { TapeNode } from '../autograd.js';
+import { autocastType } from '../autocast.js';
 import { isHalf } from '../dtype.js';
 import { ArgumentError, checkOptions, ShapeError } from '../errors.js';
 import { gemmSettings } from '../kernels.js';
-import { cast, checkFloating, compact, defineOp, promoted, sumToShape } from '../op.js';
+import { cast, checkFloating, compact, defineOp, promoted, sumToShape, toHalf } from '../op.js';
 import { broadcastShapes, formatShape, sizeOf, type Shape } from '../shape.js';
 import { checkTensor, Tensor } from '../tensor.js';
 import { add } from './elementwise.js';
@@ -204,9 +205,18 @@ export function linear(
     throw new ShapeError(`linear: weight must have two dimensions, got ${formatShape(weight.shape)}`);
   }
   checkTensor('linear', x);
-  // A weight of a half type stays as it is beside a float32 x: the kernel widens it while it reads.
-  const mixed = x.dtype === 'float32' && isHalf(weight.dtype);
-  const [a, w] = mixed ? [x, weight] : promoted('linear', x, weight);
-  const b = bias !== null && mixed ? cast(bias, 'float32') : bias;
+  const [a, w] = operands(x, weight);
+  const b = bias !== null && a.dtype !== w.dtype ? cast(bias, 'float32') : bias;
   return linearOp([a, w, b], { transposed: options.transposed ?? false });
+}
+
+/**
+ * What is multiplied. Beside a float32 x a weight of a half type stays as it is: the kernel widens it while it reads. In an
+ * autocast x takes the half type, and a float32 weight is rounded where the kernel packs it.
+ */
+function operands(x: Tensor, weight: Tensor): [Tensor, Tensor] {
+  const a = toHalf(x);
+  const mixed = a.dtype === 'float32' ? isHalf(weight.dtype) : isHalf(a.dtype) && autocastType() !== null;
+  const stays = mixed && (a.dtype === 'float32' || weight.dtype === 'float32');
+  return stays ? [a, weight] : promoted('linear', a, weight);
 }

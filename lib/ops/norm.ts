@@ -33,6 +33,7 @@ const allFloat32 = (...tensors: (Tensor | null)[]): boolean =>
 
 const layerNormOp = defineOp<[Tensor, Tensor | null, Tensor | null], { eps: number }>({
   name: 'layerNorm',
+  cheap: true,
   shape([x, weight, bias]) {
     rowsOf('layerNorm', x, weight, bias);
     return { shape: x.shape, dtype: x.dtype };
@@ -97,6 +98,7 @@ export function layerNorm(
 
 const rmsNormOp = defineOp<[Tensor, Tensor | null], { eps: number }>({
   name: 'rmsNorm',
+  cheap: true,
   shape([x, weight]) {
     rowsOf('rmsNorm', x, weight);
     return { shape: x.shape, dtype: x.dtype };

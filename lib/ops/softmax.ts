@@ -2,7 +2,7 @@
 
 import { ShapeError } from '../errors.js';
 import * as kernels from '../kernels.js';
-import { checkFloating, compact, defineOp, detach } from '../op.js';
+import { checkFloating, compact, defineOp, detach, fromHalf } from '../op.js';
 import { formatShape, normalizeDim } from '../shape.js';
 import { Tensor } from '../tensor.js';
 import { div, exp, log, sub } from './elementwise.js';
@@ -37,7 +37,8 @@ const softmaxOp = defineOp<[Tensor], { log: boolean }>({
   },
 });
 
-function along(name: string, x: Tensor, dim: number, log: boolean): Tensor {
+function along(name: string, input: Tensor, dim: number, log: boolean): Tensor {
+  const x = fromHalf(input);
   const d = normalizeDim(name, dim, x.rank);
   if (x.shape[d] === 0) throw new ShapeError(`${name}: dimension ${dim} of ${formatShape(x.shape)} is empty`);
   const last = x.rank - 1;

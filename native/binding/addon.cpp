@@ -15,6 +15,7 @@
 #include "kernels.h"
 #include "mapping.h"
 #include "memory.h"
+#include "mpi.h"
 #include "tokenizers.h"
 
 namespace {
@@ -78,6 +79,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   tsgpt::define_kernels(env, exports, params.Data());
   tsgpt::define_memory(env, exports);
   tsgpt::define_mapping(env, exports);
+  tsgpt::define_mpi(env, exports);
   tsgpt::define_tokenizers(env, exports);
   exports["info"] = Napi::Function::New(env, info, "info");
   exports["setThreads"] = Napi::Function::New(env, set_threads, "setThreads");

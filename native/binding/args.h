@@ -129,6 +129,7 @@ class Args {
   float* floats(int64_t extent) { return static_cast<float*>(array(DType::float32, extent)); }
   float* floats_or_null(int64_t extent) { return static_cast<float*>(array(DType::float32, extent, true)); }
   int32_t* ints(int64_t extent) { return static_cast<int32_t*>(array(DType::int32, extent)); }
+  int32_t* ints_or_null(int64_t extent) { return static_cast<int32_t*>(array(DType::int32, extent, true)); }
 
   bool ok() const { return message_ == nullptr; }
 

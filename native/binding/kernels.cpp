@@ -316,35 +316,50 @@ int64_t head_extent(const HeadStrides& s, int64_t batch, int64_t heads, int64_t 
   return (batch - 1) * s.batch + (heads - 1) * s.head + (rows - 1) * s.row + size;
 }
 
-// The scalars of an attention call, then (in attention_arrays) its arrays q, k, v, bias, out, lse.
-Attention attention_scalars(Args& args) {
-  Attention a{};
+// An attention call, with the rows of the queries and of the keys and values in a batch: those of all its sequences
+// where they are packed.
+struct AttentionCall : Attention {
+  int64_t q_rows, kv_rows;
+  int64_t q_extent(const HeadStrides& s) const { return head_extent(s, batch, heads, q_rows, head_dim); }
+  int64_t kv_extent(const HeadStrides& s) const { return head_extent(s, batch, kv_heads, kv_rows, head_dim); }
+};
+
+// The scalars of an attention call, then (in attention_arrays) its arrays q, k, v, bias, out, lse and the starts of
+// packed sequences.
+AttentionCall attention_scalars(Args& args) {
+  AttentionCall a{};
   a.batch = args.integer(), a.heads = args.integer(), a.kv_heads = args.integer();
   a.q_len = args.integer(), a.kv_len = args.integer(), a.head_dim = args.integer();
+  a.q_rows = args.integer(), a.kv_rows = args.integer();
   a.q_stride = head_strides(args), a.k_stride = head_strides(args), a.v_stride = head_strides(args);
   a.out_stride = head_strides(args);
   a.scale = args.real();
   a.causal = args.flag();
   a.window = args.integer();
   a.bias_batch = args.integer(), a.bias_head = args.integer(), a.bias_row = args.integer(), a.bias_col = args.integer();
+  a.relative = args.flag();
   a.dropout = args.real();
   a.seed = args.counter(), a.offset = args.counter();
   return a;
 }
 
-void attention_arrays(Args& args, Attention& a) {
-  a.q = args.floats(head_extent(a.q_stride, a.batch, a.heads, a.q_len, a.head_dim));
-  a.k = args.floats(head_extent(a.k_stride, a.batch, a.kv_heads, a.kv_len, a.head_dim));
-  a.v = args.floats(head_extent(a.v_stride, a.batch, a.kv_heads, a.kv_len, a.head_dim));
+void attention_arrays(Args& args, AttentionCall& a) {
+  a.q = args.floats(a.q_extent(a.q_stride));
+  a.k = args.floats(a.kv_extent(a.k_stride));
+  a.v = args.floats(a.kv_extent(a.v_stride));
   Space scores{4, {a.batch, a.heads, a.q_len, a.kv_len}, {{a.bias_batch, a.bias_head, a.bias_row, a.bias_col}}};
-  a.bias = args.floats_or_null(Args::extent(scores, 0));
-  a.out = args.floats(head_extent(a.out_stride, a.batch, a.heads, a.q_len, a.head_dim));
+  int64_t distances = (a.heads - 1) * a.bias_head + a.q_len + a.kv_len - 1;
+  a.bias = args.floats_or_null(a.relative ? distances : Args::extent(scores, 0));
+  a.out = args.floats(a.q_extent(a.out_stride));
   a.lse = args.floats_or_null(2 * a.batch * a.heads * a.q_len);
+  a.q_starts = args.ints_or_null(a.batch + 1);
+  a.kv_starts = args.ints_or_null(a.batch + 1);
+  if (a.relative && a.bias) a.bias += a.kv_len - 1, a.bias_batch = 0, a.bias_row = 1, a.bias_col = -1;
 }
 
 napi_value attention(napi_env env, napi_callback_info info) {
   Args args(env, info);
-  Attention a = attention_scalars(args);
+  AttentionCall a = attention_scalars(args);
   attention_arrays(args, a);
   return args.result(args.ok() && kernels.attention(a));
 }
@@ -352,16 +367,17 @@ napi_value attention(napi_env env, napi_callback_info info) {
 napi_value attention_grad(napi_env env, napi_callback_info info) {
   Args args(env, info);
   AttentionGrad g{};
-  g.forward = attention_scalars(args);
+  AttentionCall a = attention_scalars(args);
   g.dout_stride = head_strides(args);
   g.dq_stride = head_strides(args), g.dk_stride = head_strides(args), g.dv_stride = head_strides(args);
-  attention_arrays(args, g.forward);
-  const Attention& a = g.forward;
-  g.dout = args.floats(head_extent(g.dout_stride, a.batch, a.heads, a.q_len, a.head_dim));
-  g.dq = args.floats(head_extent(g.dq_stride, a.batch, a.heads, a.q_len, a.head_dim));
-  g.dk = args.floats(head_extent(g.dk_stride, a.batch, a.kv_heads, a.kv_len, a.head_dim));
-  g.dv = args.floats(head_extent(g.dv_stride, a.batch, a.kv_heads, a.kv_len, a.head_dim));
-  g.dbias = args.floats_or_null(a.batch * a.heads * a.q_len * a.kv_len);
+  attention_arrays(args, a);
+  g.forward = a;
+  g.dout = args.floats(a.q_extent(g.dout_stride));
+  g.dq = args.floats(a.q_extent(g.dq_stride));
+  g.dk = args.floats(a.kv_extent(g.dk_stride));
+  g.dv = args.floats(a.kv_extent(g.dv_stride));
+  int64_t tiles = (a.q_len + 63) / 64, distances = tiles * (a.q_len + a.kv_len - 1);
+  g.dbias = args.floats_or_null(a.batch * a.heads * (a.relative ? distances : a.q_len * a.kv_len));
   return args.result(args.ok() && kernels.attention_grad(g));
 }
 

@@ -105,14 +105,18 @@ napi_value throw_system_error(napi_env env, int code) {
   return nullptr;
 }
 
-// mapFile(path): the file's bytes as an ArrayBuffer that the system fills as it is read. Throws the system's reason.
+// mapFile(path, offset, bytes): that part of a file (all of it, without the two) as an ArrayBuffer that the system fills as
+// it is read. `offset` is a multiple of the page size; the part ends with the file. Throws the system's reason.
 napi_value map_file(napi_env env, napi_callback_info info) {
-  size_t count = 1, length = 0;
-  napi_value path_value;
-  napi_get_cb_info(env, info, &count, &path_value, nullptr, nullptr);
-  napi_get_value_string_utf8(env, path_value, nullptr, 0, &length);
+  size_t count = 3, length = 0;
+  napi_value args[3];
+  napi_get_cb_info(env, info, &count, args, nullptr, nullptr);
+  napi_get_value_string_utf8(env, args[0], nullptr, 0, &length);
   std::string path(length, '\0');
-  napi_get_value_string_utf8(env, path_value, path.data(), length + 1, &length);
+  napi_get_value_string_utf8(env, args[0], path.data(), length + 1, &length);
+  double offset = 0, most = 0x1p62;
+  napi_get_value_double(env, args[1], &offset);  // leaves the values where the arguments are missing
+  napi_get_value_double(env, args[2], &most);
   napi_value buffer = nullptr;
   int file = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a pipe would block until somebody writes to it
   if (file < 0) return throw_system_error(env, errno);
@@ -122,7 +126,8 @@ napi_value map_file(napi_env env, napi_callback_info info) {
     close(file);
     return throw_system_error(env, code);
   }
-  auto size = static_cast<size_t>(status.st_size);
+  double left = static_cast<double>(status.st_size) - offset;
+  auto size = static_cast<size_t>(left < 0 ? 0 : left < most ? left : most);
   if (!S_ISREG(status.st_mode) || size == 0) {
     close(file);
     if (!S_ISREG(status.st_mode)) return throw_system_error(env, S_ISDIR(status.st_mode) ? EISDIR : EINVAL);
@@ -131,7 +136,7 @@ napi_value map_file(napi_env env, napi_callback_info info) {
     return buffer;
   }
   catch_bus_errors();
-  void* data = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, file, 0);
+  void* data = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, file, static_cast<off_t>(offset));
   int code = errno;
   close(file);
   if (data == MAP_FAILED) return throw_system_error(env, code);
@@ -145,6 +150,22 @@ napi_value map_file(napi_env env, napi_callback_info info) {
     return throw_system_error(env, ENOMEM);
   }
   return buffer;
+}
+
+// adviseFile(buffer, advice): 0: it will be read here and there, so nothing is read ahead; 1: its pages are not needed for
+// now. They leave this process's memory, with what was written to them, and are read again when they are touched.
+napi_value advise_file(napi_env env, napi_callback_info info) {
+  size_t count = 2, size = 0;
+  napi_value args[2];
+  void* data = nullptr;
+  int32_t advice = 0;
+  napi_get_cb_info(env, info, &count, args, nullptr, nullptr);
+  napi_get_value_int32(env, args[1], &advice);
+  if (napi_get_arraybuffer_info(env, args[0], &data, &size) != napi_ok || size == 0) return nullptr;
+  Mapping* m = mapping_at(reinterpret_cast<uintptr_t>(data));
+  // Nothing but a whole file that is still there: anonymous pages would come back as zeros.
+  if (m && !m->lost && m->begin == reinterpret_cast<uintptr_t>(data)) madvise(data, size, advice == 0 ? MADV_RANDOM : MADV_DONTNEED);
+  return nullptr;
 }
 
 // Each JavaScript environment has a thread of its own.
@@ -191,7 +212,8 @@ void define_mapping(napi_env env, napi_value exports) {
   const struct {
     const char* name;
     napi_callback call;
-  } entries[] = {{"mapFile", map_file}, {"onLostFile", on_lost_file}, {"checkFile", check_file}};
+  } entries[] = {
+      {"mapFile", map_file}, {"adviseFile", advise_file}, {"onLostFile", on_lost_file}, {"checkFile", check_file}};
   for (const auto& entry : entries) {
     napi_value function;
     napi_create_function(env, entry.name, NAPI_AUTO_LENGTH, entry.call, nullptr, &function);

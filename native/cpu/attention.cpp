@@ -49,31 +49,47 @@ void clear_rows(float* x, int64_t row, int64_t rows, int64_t head_dim) {
   }
 }
 
-// 64 queries (or fewer) of one head.
+// Where the rows of a sequence lie.
+struct Rows {
+  int64_t start, count;
+};
+Rows rows_of(const int32_t* starts, int64_t b, int64_t length) {
+  return starts ? Rows{starts[b], starts[b + 1] - starts[b]} : Rows{0, length};
+}
+
+// 64 queries (or fewer; none where a packed sequence is shorter than the longest) of one head.
 struct QueryTile {
   int64_t b, h, first, count;
-  const float *q = nullptr, *k = nullptr, *v = nullptr;  // row `first` of Q; row 0 of K and V
+  int64_t row, q_len, kv_len;                            // the row of the first query, the lengths of the sequence
+  const float *q = nullptr, *k = nullptr, *v = nullptr;  // row `row` of Q; the sequence's row 0 of K and V
 };
 
 QueryTile query_tile(const Attention& p, int64_t b, int64_t h, int64_t first) {
   int64_t kv_head = h / (p.heads / p.kv_heads);
-  QueryTile t{.b = b, .h = h, .first = first, .count = smaller(tile, p.q_len - first)};
-  t.q = p.q + b * p.q_stride.batch + h * p.q_stride.head + first * p.q_stride.row;
-  t.k = p.k + b * p.k_stride.batch + kv_head * p.k_stride.head;
-  t.v = p.v + b * p.v_stride.batch + kv_head * p.v_stride.head;
+  Rows queries = rows_of(p.q_starts, b, p.q_len), keys = rows_of(p.kv_starts, b, p.kv_len);
+  QueryTile t{.b = b,
+              .h = h,
+              .first = first,
+              .count = smaller(tile, queries.count - first),
+              .row = queries.start + first,
+              .q_len = queries.count,
+              .kv_len = keys.count};
+  t.q = p.q + b * p.q_stride.batch + h * p.q_stride.head + t.row * p.q_stride.row;
+  t.k = p.k + b * p.k_stride.batch + kv_head * p.k_stride.head + keys.start * p.k_stride.row;
+  t.v = p.v + b * p.v_stride.batch + kv_head * p.v_stride.head + keys.start * p.v_stride.row;
   return t;
 }
 
 // The keys that any query of the tile sees.
 Range visible_keys(const Attention& p, const QueryTile& t) {
-  int64_t offset = p.kv_len - p.q_len;
+  int64_t offset = t.kv_len - t.q_len;
   int64_t begin = p.window > 0 ? greater(0, t.first + offset - p.window + 1) : 0;
-  int64_t end = p.causal ? smaller(p.kv_len, t.first + t.count + offset) : p.kv_len;
+  int64_t end = p.causal ? smaller(t.kv_len, t.first + t.count + offset) : t.kv_len;
   return {begin, greater(begin, end)};
 }
 
 Band band_of(const Attention& p, const QueryTile& t, int64_t key, int64_t keys) {
-  int64_t diagonal = t.first + p.kv_len - p.q_len - key;
+  int64_t diagonal = t.first + t.kv_len - t.q_len - key;
   return {t.count, keys, p.window > 0 ? diagonal - p.window : -far, p.causal ? diagonal : far};
 }
 
@@ -99,11 +115,15 @@ inline vf bounded(vf x) { return select(abs(x) == set(infinity), x, max(set(-mos
 
 void add_bias(const Attention& p, const QueryTile& t, int64_t key, const Band& band, const Workspace& w) {
   const float* bias = p.bias + t.b * p.bias_batch + t.h * p.bias_head + t.first * p.bias_row + key * p.bias_col;
-  bool shared = p.bias_row == 0;  // by all queries
-  if (!shared) gemm::pack_panel(bias, p.bias_row, p.bias_col, t.count, band.keys, w.extra, tile);
+  bool shared = p.bias_row == 0, adjacent = p.bias_row == 1;  // by all queries; of neighbouring queries side by side
+  if (!shared && !adjacent) gemm::pack_panel(bias, p.bias_row, p.bias_col, t.count, band.keys, w.extra, tile);
   for_query_vectors(band, [&](int64_t i, Range keys) {
+    int64_t lanes = t.count - i;
     for (int64_t j = keys.begin; j < keys.end; j++) {
-      vf value = shared ? set(bias[j * p.bias_col]) : load(w.extra + j * tile + i);
+      const float* at = bias + j * p.bias_col + i;
+      vf value = shared     ? set(bias[j * p.bias_col])
+                 : adjacent ? (lanes >= width ? load(at) : load(at, lanes))
+                            : load(w.extra + j * tile + i);
       store(w.weights + j * tile + i, fma(bounded(value), set(log2_e), load(w.weights + j * tile + i)));
     }
   });
@@ -282,7 +302,7 @@ void forward_single(const Attention& p, const QueryTile& t, Range keys, const Pa
 }
 
 float* out_rows(const Attention& p, const QueryTile& t) {
-  return p.out + t.b * p.out_stride.batch + t.h * p.out_stride.head + t.first * p.out_stride.row;
+  return p.out + t.b * p.out_stride.batch + t.h * p.out_stride.head + t.row * p.out_stride.row;
 }
 
 // out /= total weight; a row that saw no key is zero, with a log-sum-exp of -infinity.
@@ -315,6 +335,7 @@ void forward_split(const Attention& p, int64_t parts) {
   parallel(heads * parts, [&](int64_t task) {
     int64_t head = task / parts, part = task % parts;
     QueryTile t = query_tile(p, head / p.heads, head % p.heads, 0);
+    if (t.count <= 0) return;
     Range keys = visible_keys(p, t);
     int64_t length = ((keys.end - keys.begin + parts - 1) / parts + tile - 1) / tile * tile;
     int64_t begin = smaller(keys.begin + part * length, keys.end);
@@ -362,7 +383,8 @@ Attention group_as_queries(Attention p) {
 }
 
 bool attention_forward(const Attention& given) {
-  bool regroup = given.q_len == 1 && given.heads > given.kv_heads && !(given.dropout > 0);
+  bool regroup =
+      given.q_len == 1 && given.heads > given.kv_heads && !(given.dropout > 0) && !given.q_starts && !given.kv_starts;
   const Attention p = regroup ? group_as_queries(given) : given;
   int64_t query_tiles = (p.q_len + tile - 1) / tile, heads = p.batch * p.heads;
 
@@ -376,6 +398,7 @@ bool attention_forward(const Attention& given) {
     // Head by head, whose keys then stay in the cache; the last queries, with most to see under a causal mask, first.
     int64_t head = task / query_tiles, first = (query_tiles - 1 - task % query_tiles) * tile;
     QueryTile t = query_tile(p, head / p.heads, head % p.heads, first);
+    if (t.count <= 0) return;
     float max[tile], sum[tile];
     forward_part(p, t, visible_keys(p, t), {out_rows(p, t), p.out_stride.row, max, sum});
     finish(p, t, max, sum);
@@ -414,14 +437,35 @@ void tile_gradients(const Band& band, bool dropout, const Workspace& w) {
   });
 }
 
+// Where the bias of a tile's queries has its gradient, of zeros, or null.
+float* bias_gradient(const AttentionGrad& g, const QueryTile& t) {
+  const Attention& p = g.forward;
+  if (!g.dbias) return nullptr;
+  int64_t head = t.b * p.heads + t.h, tiles = (p.q_len + tile - 1) / tile, distances = p.q_len + p.kv_len - 1;
+  int64_t rows = smaller(tile, p.q_len - t.first);  // also those that a packed sequence does not have
+  int64_t size = p.relative ? distances : rows * p.kv_len;
+  float* x = g.dbias + (p.relative ? (head * tiles + t.first / tile) * distances : (head * p.q_len + t.first) * p.kv_len);
+  std::memset(x, 0, static_cast<size_t>(size) * sizeof(float));
+  return x;
+}
+
+// sums[i - j] += grads[j][i]
+void add_distances(const Band& band, const float* grads, float* sums) {
+  for (int64_t j = 0; j < band.keys; j++) {
+    for_vectors(band.queries, [&](int64_t i, auto part) {
+      store(sums + i - j, load(sums + i - j, part) + load(grads + j * tile + i, part), part);
+    });
+  }
+}
+
 void backward_queries(const AttentionGrad& g, const QueryTile& t, const KeyGrads& to) {
   const Attention& p = g.forward;
   Workspace w = workspace(p.head_dim);
-  const float* dout = g.dout + t.b * g.dout_stride.batch + t.h * g.dout_stride.head + t.first * g.dout_stride.row;
+  const float* dout = g.dout + t.b * g.dout_stride.batch + t.h * g.dout_stride.head + t.row * g.dout_stride.row;
   const float* out = out_rows(p, t);
-  float* dq = g.dq + t.b * g.dq_stride.batch + t.h * g.dq_stride.head + t.first * g.dq_stride.row;
+  float* dq = g.dq + t.b * g.dq_stride.batch + t.h * g.dq_stride.head + t.row * g.dq_stride.row;
   int64_t first_row = (t.b * p.heads + t.h) * p.q_len + t.first;
-  float* dbias = g.dbias ? g.dbias + first_row * p.kv_len : nullptr;
+  float* dbias = bias_gradient(g, t);
 
   pack_queries(p, t, w.q_t);
   gemm::pack_panel(dout, g.dout_stride.row, 1, t.count, p.head_dim, w.dout_t, tile);
@@ -440,7 +484,6 @@ void backward_queries(const AttentionGrad& g, const QueryTile& t, const KeyGrads
 
   Range keys = visible_keys(p, t);
   if (keys.begin == keys.end) clear_rows(dq, g.dq_stride.row, t.count, p.head_dim);
-  if (dbias) std::memset(dbias, 0, static_cast<size_t>(t.count * p.kv_len) * sizeof(float));
   for (int64_t key = keys.begin; key < keys.end; key += tile) {
     Band band = band_of(p, t, key, smaller(tile, keys.end - key));
     tile_scores(p, t, key, band, w);
@@ -480,7 +523,9 @@ void backward_queries(const AttentionGrad& g, const QueryTile& t, const KeyGrads
     multiply<TileRows>(dv, queries_of);
     multiply<TileRows>(dk, queries_of);
     multiply<TileColumns>(dq_tile, keys_of);
-    if (dbias) {
+    if (dbias && p.relative) {
+      add_distances(band, w.grads, dbias + p.kv_len - 1 + t.first - key);
+    } else if (dbias) {
       gemm::pack_panel(w.grads, tile, 1, band.keys, t.count, w.by_query, tile);
       for (int64_t i = 0; i < t.count; i++) {
         std::memcpy(dbias + i * p.kv_len + key, w.by_query + i * tile, static_cast<size_t>(band.keys) * sizeof(float));
@@ -510,27 +555,32 @@ bool attention_backward(const AttentionGrad& g) {
   auto partial = [&](int64_t head, int64_t part) { return partials + ((part - 1) * kv_heads + head) * 2 * size; };
   auto outputs = [&](int64_t head) {
     int64_t b = head / p.kv_heads, h = head % p.kv_heads;
-    return KeyGrads{g.dk + b * g.dk_stride.batch + h * g.dk_stride.head, g.dv + b * g.dv_stride.batch + h * g.dv_stride.head,
-                    g.dk_stride.row, g.dv_stride.row};
+    int64_t row = rows_of(p.kv_starts, b, p.kv_len).start;
+    return KeyGrads{g.dk + b * g.dk_stride.batch + h * g.dk_stride.head + row * g.dk_stride.row,
+                    g.dv + b * g.dv_stride.batch + h * g.dv_stride.head + row * g.dv_stride.row, g.dk_stride.row,
+                    g.dv_stride.row};
   };
+  auto keys_of = [&](int64_t head) { return rows_of(p.kv_starts, head / p.kv_heads, p.kv_len).count; };
 
   parallel(kv_heads * parts, [&](int64_t task) {
     int64_t head = task / parts, part = task % parts;
     KeyGrads to = outputs(head);
     if (part > 0) to = {partial(head, part), partial(head, part) + size, p.head_dim, p.head_dim};
-    clear_rows(to.dk, to.dk_row, p.kv_len, p.head_dim);
-    clear_rows(to.dv, to.dv_row, p.kv_len, p.head_dim);
+    clear_rows(to.dk, to.dk_row, keys_of(head), p.head_dim);
+    clear_rows(to.dv, to.dv_row, keys_of(head), p.head_dim);
     for (int64_t unit = part; unit < group * query_tiles; unit += parts) {
       int64_t h = head % p.kv_heads * group + unit / query_tiles;
-      backward_queries(g, query_tile(p, head / p.kv_heads, h, unit % query_tiles * tile), to);
+      QueryTile t = query_tile(p, head / p.kv_heads, h, unit % query_tiles * tile);
+      if (t.count > 0) backward_queries(g, t, to);
+      else bias_gradient(g, t);  // zeros
     }
   });
   if (parts > 1) {
     parallel(kv_heads, [&](int64_t head) {
       KeyGrads to = outputs(head);
       for (int64_t part = 1; part < parts; part++) {
-        add_rows(to.dk, to.dk_row, partial(head, part), p.kv_len, p.head_dim);
-        add_rows(to.dv, to.dv_row, partial(head, part) + size, p.kv_len, p.head_dim);
+        add_rows(to.dk, to.dk_row, partial(head, part), keys_of(head), p.head_dim);
+        add_rows(to.dv, to.dv_row, partial(head, part) + size, keys_of(head), p.head_dim);
       }
     });
   }

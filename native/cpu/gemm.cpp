@@ -224,7 +224,7 @@ constexpr int64_t skinny_rows = 16;
 template <class TA, class TB> void run(const Gemm& g) {
   if (g.m <= skinny_rows && (g.b_row == 1 || g.b_col == 1)) return run_skinny<TA, TB>(g);
 #if defined(__AVX512F__)
-  if constexpr (!std::is_same_v<TB, Half>) {
+  if constexpr (!std::is_same_v<TA, Half> && !std::is_same_v<TB, Half>) {
     if ((sizeof(TA) == 2 || g.bf16) && fast_bf16_dot()) return run_tiles<Bf16Pairs, TA, TB>(g);
   }
 #endif
@@ -272,7 +272,7 @@ bool is_single_or_half(DType type) { return type == DType::float32 || type == DT
 bool gemm(const Gemm& given) {
   DType a = given.type_a, b = given.type_b, c = given.type_c;
   bool wide = a == DType::float64 && b == a && c == a;
-  bool served = is_single_or_half(a) && is_single_or_half(b) && is_single_or_half(c) && (a == b || a == DType::float32);
+  bool served = is_single_or_half(a) && is_single_or_half(b) && is_single_or_half(c) && (a == b || a == DType::float32 || b == DType::float32);
   if (!wide && !served) return false;
   if (given.batch == 0 || given.m == 0 || given.n == 0) return true;
   Gemm g = simplify(given);
@@ -281,7 +281,8 @@ bool gemm(const Gemm& given) {
   } else if (g.k == 0) {
     run_empty(g);
   } else if (b == DType::float32) {
-    run<float, float>(g);
+    if (a == b) return run<float, float>(g), true;
+    a == DType::float16 ? run<Half, float>(g) : run<BFloat16, float>(g);
   } else if (b == DType::float16) {
     a == b ? run<Half, Half>(g) : run<float, Half>(g);
   } else {

@@ -21,6 +21,10 @@ export interface Flag<T> {
   readonly section: string;
   /** A flag that says the same in another way: only one of the two can be given. */
   readonly instead?: string;
+  /** Its value when it is given without one; a value follows it otherwise. */
+  readonly bare?: Exclude<T, undefined>;
+  /** Whether it is no flag but the words that are not flags, by the name that `--help` calls one. */
+  readonly operand?: boolean;
   /** Names by which people look for it; they get the right one as a suggestion. */
   readonly sought: readonly string[];
   /** Checks a value from the command line (a string) or from a configuration file; throws {@link UsageError}. */
@@ -28,7 +32,7 @@ export interface Flag<T> {
 }
 
 /** What flags hold. */
-export type FlagValue = string | number | boolean | undefined;
+export type FlagValue = string | number | boolean | readonly string[] | undefined;
 
 export type FlagTable = Readonly<Record<string, Flag<FlagValue>>>;
 
@@ -45,6 +49,19 @@ interface Common<D> {
   readonly sought?: readonly string[];
 }
 
+/** Words that are not flags: files, folders. */
+export function operands(options: { readonly help: string }): Flag<readonly string[]> {
+  return {
+    ...common<readonly string[]>({ ...options, default: [] }, 'PATH'),
+    operand: true,
+    read(name, value) {
+      const words: unknown[] = Array.isArray(value) ? value : [value];
+      if (!words.every((word) => typeof word === 'string' && word !== '')) throw mustBe(name, 'paths', value);
+      return words as string[];
+    },
+  };
+}
+
 interface Range {
   readonly min?: number;
   readonly max?: number;
@@ -56,9 +73,10 @@ interface Range {
 
 /** A whole number. */
 export function integer<D extends number | undefined = undefined>(
-  options: Common<D> & Range,
+  options: Common<D> & Range & { readonly bare?: number },
 ): Flag<number | D> {
-  return numeric('a whole number', Number.isSafeInteger, options);
+  const flag = numeric('a whole number', Number.isSafeInteger, options);
+  return options.bare === undefined ? flag : { ...flag, bare: options.bare };
 }
 
 /** A finite number. */
@@ -174,6 +192,12 @@ function readArguments(table: FlagTable, args: readonly string[]): Map<string, u
   const values = new Map<string, unknown>();
   for (let i = 0; i < args.length; i++) {
     const arg = args[i];
+    const operand = Object.keys(table).find((key) => table[key].operand);
+    if (operand !== undefined && !arg.startsWith('--')) {
+      const earlier = (values.get(operand) ?? []) as readonly string[];
+      values.set(operand, table[operand].read(operand, [...earlier, arg]));
+      continue;
+    }
     if (!arg.startsWith('--') || arg === '--') {
       throw new UsageError(
         `unexpected argument '${arg}'; every value follows its flag, and a glob must be quoted: --data '*.txt'`,
@@ -189,6 +213,11 @@ function readArguments(table: FlagTable, args: readonly string[]): Map<string, u
     if (flag.hint === '') {
       if (inline !== undefined) throw new UsageError(`--${name} takes no value`);
       values.set(name, true);
+      continue;
+    }
+    const next = args[i + 1];
+    if (flag.bare !== undefined && inline === undefined && (next === undefined || next.startsWith('--'))) {
+      values.set(name, flag.bare);
       continue;
     }
     const value = inline ?? args[++i];
@@ -258,9 +287,12 @@ export function describeFlags(table: FlagTable): string {
   for (const [name, flag] of Object.entries(table)) {
     if (flag.section !== heading) lines.push('', `${flag.section}:`);
     heading = flag.section;
-    const left = `  --${name} ${flag.hint}`;
+    const hint = flag.bare === undefined ? flag.hint : `[${flag.hint}]`;
+    const left = flag.operand ? `  ${name}` : `  --${name} ${hint}`;
     const shown =
-      flag.fallback === undefined || flag.hint === '' ? '' : ` (default ${String(flag.fallback)})`;
+      flag.fallback === undefined || flag.hint === '' || flag.operand
+        ? ''
+        : ` (default ${String(flag.fallback)})`;
     lines.push(`${left.padEnd(28)} ${flag.help}${shown}`);
   }
   return lines.join('\n');

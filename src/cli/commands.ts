@@ -7,6 +7,7 @@ import {
   describeFlags,
   integer,
   number,
+  operands,
   section,
   text,
   toggle,
@@ -14,9 +15,11 @@ import {
   type FlagValues,
 } from './args.js';
 import { backend, config, help, json, seed, threads } from './common-flags.js';
+import { embedFlags } from './embed-flags.js';
 import { classifyFlags, fillMaskFlags } from './encoder-flags.js';
 import { chatFlags, evalFlags, generateFlags } from './generation-flags.js';
 import { maskFlags, tableColumns } from './table-flags.js';
+import { tokenizeCommand } from './tokenize-flags.js';
 import { tokenizerCommands } from './tokenizer-flags.js';
 
 const scheduleNames = 'constant linear cosine cosine-restarts polynomial inverse-sqrt wsd one-cycle'.split(
@@ -35,12 +38,6 @@ export const trainFlags = {
       choices: ['text', 'labels', 'pairs'],
       help: 'bert, t5: learn from text, or from labels (bert) or pairs of texts (t5) in a table (default: by the name of --data)',
     }),
-    from: text({
-      hint: 'DIR',
-      filled: true,
-      sought: ['init', 'pretrained', 'base'],
-      help: 'bert, t5: start from this model and its tokenizer, to fine-tune it or train it on',
-    }),
   }),
   ...section('Data', {
     data: text({
@@ -48,9 +45,15 @@ export const trainFlags = {
       default: '.',
       filled: true,
       sought: ['text', 'file', 'input', 'dataset', 'corpus'],
-      help: 'text file, folder, quoted glob, or - for standard input; a table is a .tsv or .jsonl file',
+      help: 'text file, folder, quoted glob, - for standard input, token files, or a table (.tsv, .jsonl)',
     }),
     'val-split': number({ default: 0.1, min: 0, below: 1, help: 'part of the text kept for validation' }),
+    'val-data': text({ hint: 'PATH', filled: true, help: 'token file to validate on instead' }),
+    'val-tokens': integer({
+      min: 0,
+      help: 'tokens of token files to validate on at most (default: 1048576)',
+    }),
+    documents: toggle({ help: 'token files: a document sees nothing of those beside it' }),
     tokenizer: text({
       hint: 'PATH',
       filled: true,
@@ -83,6 +86,27 @@ export const trainFlags = {
       help: 't5, text: part of the tokens taken out',
     }),
     'mean-span': number({ default: 3, min: 1, help: 't5, text: mean tokens of a span that is taken out' }),
+  }),
+  ...section('Fine-tuning', {
+    from: text({
+      hint: 'PATH',
+      filled: true,
+      sought: ['base', 'base-model', 'pretrained', 'init-from', 'checkpoint'],
+      help: 'start from this model (a folder or GGUF file) and its tokenizer; its sizes stand',
+    }),
+    'lora-rank': integer({
+      min: 1,
+      sought: ['lora', 'lora-r', 'rank'],
+      help: 'train adapters of this rank beside the weights, which stay as they are',
+    }),
+    'lora-alpha': number({ above: 0, help: 'their factor, times the rank (default: twice the rank)' }),
+    'lora-targets': text({
+      hint: 'NAMES',
+      filled: true,
+      sought: ['target-modules'],
+      help: 'layers that get one: c_attn,c_proj (default: all in the blocks)',
+    }),
+    'lora-dropout': number({ default: 0, min: 0, below: 1, help: 'dropout before them' }),
   }),
   ...section('Model', {
     layers: integer({ default: 2, min: 1, sought: ['n-layer', 'depth'], help: 'transformer blocks' }),
@@ -135,7 +159,7 @@ export const trainFlags = {
       default: 1,
       min: 1,
       sought: ['accum', 'accumulation', 'gradient-accumulation-steps'],
-      help: 'batches whose gradients make one step',
+      help: 'batches whose gradients make one step (under mpirun one a process)',
     }),
     lr: number({ default: 1e-3, above: 0, sought: ['learning-rate'], help: 'highest learning rate' }),
     'min-lr': number({ min: 0, help: 'learning rate at the end (default: a tenth of --lr)' }),
@@ -168,6 +192,26 @@ export const trainFlags = {
     amsgrad: toggle({ help: 'adam, adamw: divide by the greatest second moment so far' }),
     momentum: number({ min: 0, below: 1, help: 'momentum of sgd, rmsprop (default: 0), muon (0.95)' }),
     nesterov: toggle({ help: "sgd: Nesterov's momentum" }),
+    precision: text({
+      default: 'float32',
+      choices: ['float32', 'bf16', 'fp16'],
+      sought: ['dtype', 'amp', 'mixed-precision', 'bf16', 'fp16'],
+      help: 'what layers compute in while training: float32, bf16, fp16',
+    }),
+    'loss-scale': number({ above: 0, help: 'fp16: the first loss scale (default: 65536)' }),
+    'loss-scale-interval': integer({ min: 1, help: 'fp16: good steps before it doubles (default: 2000)' }),
+    recompute: text({
+      default: 'off',
+      hint: 'WHAT',
+      filled: true,
+      sought: ['checkpointing', 'gradient-checkpointing', 'activation-checkpointing'],
+      help: 'compute again in backward to save memory: off, selective, every:N layers',
+    }),
+    'max-skips': integer({
+      default: 3,
+      min: 0,
+      help: 'steps in a row that may be skipped as not finite; one more ends the run',
+    }),
     clip: number({
       default: 1,
       min: 0,
@@ -196,7 +240,8 @@ export const trainFlags = {
     }),
     keep: integer({
       min: 0,
-      help: 'saves to keep as checkpoint-STEP (default: 2 with --save-interval, else 0)',
+      default: 2,
+      help: 'saves to keep as checkpoint-STEP',
     }),
     resume: toggle({ help: 'continue the run in --model exactly where it stopped' }),
     'gen-samples': integer({
@@ -207,6 +252,33 @@ export const trainFlags = {
     }),
     'gen-len': integer({ default: 100, min: 1, help: 'tokens in each of them' }),
   }),
+  ...section('Seeing', {
+    metrics: text({
+      hint: 'FILE',
+      filled: true,
+      sought: ['plot', 'html', 'curves', 'report'],
+      help: 'HTML page of the run, written anew with each evaluation',
+    }),
+    live: integer({
+      hint: 'PORT',
+      min: 0,
+      max: 65535,
+      bare: 7070,
+      sought: ['serve', 'dashboard', 'port'],
+      help: 'serve that page on 127.0.0.1 while training (7070; 0: any port)',
+    }),
+    tensorboard: text({
+      hint: 'DIR',
+      filled: true,
+      sought: ['logdir', 'log-dir', 'tb'],
+      help: 'write event files for TensorBoard into this folder',
+    }),
+    'sample-interval': integer({
+      default: 0,
+      min: 0,
+      help: 'steps between samples of text, kept with the metrics; 0: none',
+    }),
+  }),
   ...section('Running', {
     threads,
     backend,
@@ -216,6 +288,31 @@ export const trainFlags = {
     help,
   }),
 };
+
+export const mergeFlags = section('Flags', {
+  model: text({ hint: 'DIR', default: 'model', filled: true, help: 'folder of adapters' }),
+  out: text({
+    hint: 'DIR',
+    default: 'merged',
+    filled: true,
+    sought: ['output', 'to'],
+    help: 'folder to write the model to',
+  }),
+  help,
+});
+
+export const visualizeFlags = section('Flags', {
+  'RUN...': operands({ help: 'folders of runs; each becomes a colour' }),
+  out: text({
+    hint: 'FILE',
+    default: 'metrics.html',
+    filled: true,
+    sought: ['output', 'o'],
+    help: 'the page to write',
+  }),
+  title: text({ hint: 'TEXT', filled: true, help: 'its title (default: names of the runs)' }),
+  help,
+});
 
 export const infoFlags = section('Flags', {
   model: text({
@@ -229,6 +326,8 @@ export const infoFlags = section('Flags', {
 });
 
 export type TrainValues = FlagValues<typeof trainFlags>;
+export type MergeValues = FlagValues<typeof mergeFlags>;
+export type VisualizeValues = FlagValues<typeof visualizeFlags>;
 export type InfoValues = FlagValues<typeof infoFlags>;
 
 interface CommandHelp {
@@ -244,7 +343,11 @@ export const commands = {
     flags: trainFlags,
     notes: `Ctrl-C finishes the step, saves and exits with 130 (SIGTERM: 143, a closed terminal: 129). A second Ctrl-C ends
 the process at once, at the latest after the batch that is being computed. Before the training begins the first does.
+Token files are what tsgpt tokenize writes, or uint16 .bin files of nanoGPT and llm.c. Several have commas between them,
+with weights if they like: --data web.bin:0.7,books.bin:0.3.
 --resume needs only --model: the other flags are those of the interrupted run unless they are given.
+metrics.jsonl in the folder has a line for each step, evaluation and sample; see tsgpt visualize.
+mpirun -n N tsgpt train ... trains in N processes, which divide the --grad-accum-steps batches of a step.
 --schedule is one of ${scheduleNames.join(', ')}.
 --arch bert learns to find hidden words of a text, or with --task labels the labels of a table's texts; --arch t5 learns to
 put back spans of a text, or with --task pairs to write the second texts of a table for the first. A table has a text and
@@ -257,12 +360,21 @@ such a folder.`,
       'tsgpt train --data shakespeare.txt --model shakespeare',
       "tsgpt train --data 'books/*.txt' --layers 6 --heads 6 --embed 384 --seq 256 --batch 16 --steps 5000 --dropout 0.2",
       'tsgpt train --data shakespeare.txt --use-rope --use-swiglu --use-rmsnorm --no-bias --model tiny-llama',
+      'tsgpt train --from gpt2 --data shakespeare.txt --lora-rank 8 --seq 256 --precision bf16 --model gpt2-lora',
+      'tsgpt train --data web.bin:0.7,books.bin:0.3 --documents --steps 10000 --model web',
       'tsgpt train --model shakespeare --resume',
       'tsgpt train --arch bert --data books.txt --vocab-size 4000 --layers 4 --heads 4 --embed 256 --model bookbert',
       'tsgpt train --arch bert --from bookbert --data reviews.tsv --labels bad,good --epochs 4 --lr 2e-4 --model reviewer',
       'tsgpt train --arch t5 --data eng-fra.tsv --vocab-size 2000 --model translator --epochs 20',
       'cat *.txt | tsgpt train --data - --epochs 1 --dry-run',
     ],
+  },
+  merge: {
+    summary: 'Adds adapters (LoRA) to the model that they belong to and writes that as a model of its own.',
+    flags: mergeFlags,
+    notes: `The other commands use a folder of adapters as it is, as long as the model they belong to stays where it was. PEFT
+reads such folders, and those that it writes are read here.`,
+    examples: ['tsgpt merge --model gpt2-lora --out gpt2-shakespeare'],
   },
   generate: {
     summary: 'Continues a prompt with a trained model.',
@@ -314,6 +426,25 @@ table, a T5 by BLEU (as sacreBLEU's: 13a, exponential smoothing) and ROUGE of wh
     notes: `A gap is the tokenizer's mask token; [MASK] and <mask> are both understood.`,
     examples: ['tsgpt fill-mask --model bookbert --text "The capital of France is [MASK]."'],
   },
+  visualize: {
+    summary: 'Draws the metrics of one or more runs on an HTML page.',
+    flags: visualizeFlags,
+    notes: `The page needs no network. Every run writes metrics.jsonl into its folder; a run that still trains can be drawn too.`,
+    examples: [
+      'tsgpt visualize shakespeare',
+      'tsgpt visualize runs/* --out runs.html --title "learning rates"',
+    ],
+  },
+  embed: {
+    summary: 'Makes a vector of each text, for search and comparison.',
+    flags: embedFlags,
+    notes: `Each line of standard output is an object with a text and its embedding, in the order of the texts. The dot product
+of two vectors of length 1 is their cosine.`,
+    examples: [
+      'tsgpt embed --model all-MiniLM-L6-v2 --text "A cat sat."',
+      'tsgpt embed --model all-MiniLM-L6-v2 --data sentences.txt --truncate > vectors.jsonl',
+    ],
+  },
   info: {
     summary: 'Shows version, instruction set, threads, backends and memory.',
     flags: infoFlags,
@@ -324,6 +455,7 @@ table, a T5 by BLEU (as sacreBLEU's: 13a, exponential smoothing) and ROUGE of wh
       'tsgpt info --model model.gguf --check',
     ],
   },
+  tokenize: tokenizeCommand,
   ...tokenizerCommands,
 } satisfies Record<string, CommandHelp>;
 
@@ -348,8 +480,9 @@ TSGPT_DEBUG=1 adds stack traces to errors.
 /** `tsgpt COMMAND --help`. */
 export function commandHelp(name: CommandName): string {
   const { summary, flags, notes, examples }: CommandHelp = commands[name];
+  const operand = Object.keys(flags).find((flag) => flags[flag].operand);
   const parts = [
-    `Usage: tsgpt ${name} [flags]\n\n${summary}`,
+    `Usage: tsgpt ${name} ${operand === undefined ? '' : `${operand} `}[flags]\n\n${summary}`,
     describeFlags(flags).trimEnd(),
     `\nExamples:\n${examples.map((line) => `  ${line}`).join('\n')}`,
     notes && `\n${notes}`,

@@ -1,10 +1,5 @@
 /** `tsgpt generate`: continues a prompt, as it is made; many prompts side by side; or prompts one after the other. */
 
-import { readFileSync } from 'node:fs';
-
-import { fileError } from '../../lib/formats/system-error.js';
-import { FileError } from '../../lib/index.js';
-import { decodeUtf8 } from '../data/index.js';
 import {
   generate as generateText,
   type BatchGeneration,
@@ -16,6 +11,7 @@ import { UsageError } from './args.js';
 import { formatCount } from './format.js';
 import { samplingOptions, type GenerateValues } from './generation-flags.js';
 import { converse } from './interactive.js';
+import { readLines, readText } from './lines.js';
 import { openModel, type Opened } from './load.js';
 import { defaultPrompt, noteCut } from './prompt.js';
 import { stopOnSignals } from './signals.js';
@@ -167,22 +163,3 @@ function promptOf({ model, tokenizer }: Opened, values: GenerateValues): string 
 }
 
 const readPrompt = (prompt = ''): string => (prompt === '-' ? readText('-') : prompt);
-
-function readLines(path: string): string[] {
-  const lines = readText(path)
-    .split(/\r?\n/)
-    .filter((line) => line !== '');
-  if (lines.length === 0) throw new FileError(path === '-' ? 'standard input' : path, 'holds no prompt');
-  return lines;
-}
-
-function readText(path: string): string {
-  const name = path === '-' ? 'standard input' : path;
-  let bytes: Uint8Array;
-  try {
-    bytes = readFileSync(path === '-' ? 0 : path);
-  } catch (error) {
-    throw fileError(name, 'cannot be read', error);
-  }
-  return decodeUtf8(bytes, name);
-}

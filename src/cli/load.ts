@@ -27,11 +27,11 @@ interface OpenValues {
 }
 
 /** Opens a model that writes text: a decoder, or an encoder-decoder. */
-export const openModel = (values: OpenValues): Opened => openWith(values, generativeModel);
+export const openModel = (values: OpenValues): Opened => noting(openWith(values, generativeModel));
 
 /** Opens a model that continues text. */
 export const openDecoder = (values: OpenValues): Opened<DecoderModel> =>
-  openWith(values, (path) => AutoModelForCausalLM.fromPretrained(path));
+  noting(openWith(values, (path) => AutoModelForCausalLM.fromPretrained(path)));
 
 function generativeModel(path: string): DecoderModel | T5 {
   const model = AutoModel.fromPretrained(path);
@@ -41,7 +41,7 @@ function generativeModel(path: string): DecoderModel | T5 {
   );
 }
 
-/** Opens both and checks that they belong together; says on standard error what is odd about them. */
+/** Opens both and checks that they belong together. */
 export function openWith<M extends PretrainedModel>(
   values: OpenValues,
   load: (path: string) => M,
@@ -50,19 +50,23 @@ export function openWith<M extends PretrainedModel>(
   const model = load(values.model);
   const tokenizer = AutoTokenizer.fromPretrained(values.tokenizer ?? values.model);
   const { vocab_size: rows } = model.config;
-  if (tokenizer.vocabSize > rows) {
-    throw new FileError(
-      values.tokenizer ?? values.model,
-      `its tokenizer has ${tokenizer.vocabSize} tokens, the model in ${values.model} ${rows}: they do not belong together`,
-    );
-  }
-  if (tokenizer.vocabSize < rows) {
+  if (tokenizer.vocabSize <= rows) return { model, tokenizer };
+  throw new FileError(
+    values.tokenizer ?? values.model,
+    `its tokenizer has ${tokenizer.vocabSize} tokens, the model in ${values.model} ${rows}: they do not belong together`,
+  );
+}
+
+/** Says on standard error what is odd about them. */
+function noting<M extends PretrainedModel>(opened: Opened<M>): Opened<M> {
+  const { model, tokenizer } = opened;
+  if (tokenizer.vocabSize < model.config.vocab_size) {
     process.stderr.write(
-      `note: the tokenizer has ${tokenizer.vocabSize} tokens, the model ${rows}; ` +
+      `note: the tokenizer has ${tokenizer.vocabSize} tokens, the model ${model.config.vocab_size}; ` +
         'those that only the model has are never drawn\n',
     );
   }
-  return { model, tokenizer };
+  return opened;
 }
 
 /** The tokenizer as one of a pre-trained model, whose special tokens are known. @throws FileError for one of characters. */

@@ -10,9 +10,20 @@ import { readFileSync } from 'node:fs';
 import { didYouMean, oneLine, TsgptError } from '../../lib/errors.js';
 import { fileError } from '../../lib/formats/system-error.js';
 import { parseFlags, UsageError } from './args.js';
-import { commandHelp, commands, infoFlags, overview, trainFlags, type CommandName } from './commands.js';
+import {
+  commandHelp,
+  commands,
+  infoFlags,
+  mergeFlags,
+  overview,
+  trainFlags,
+  visualizeFlags,
+  type CommandName,
+} from './commands.js';
+import { embedFlags } from './embed-flags.js';
 import { classifyFlags, fillMaskFlags } from './encoder-flags.js';
 import { chatFlags, evalFlags, generateFlags } from './generation-flags.js';
+import { tokenizeFlags } from './tokenize-flags.js';
 import {
   tokenizerDecodeFlags,
   tokenizerEncodeFlags,
@@ -67,6 +78,8 @@ async function run(name: CommandName, args: readonly string[]): Promise<number> 
       useBackend(flags.values.backend);
       return (await import('./train.js')).train(flags);
     }
+    case 'merge':
+      return (await import('./merge.js')).merge(parseFlags(mergeFlags, args).values);
     case 'generate': {
       const { values } = parseFlags(generateFlags, args);
       useBackend(values.backend);
@@ -92,8 +105,17 @@ async function run(name: CommandName, args: readonly string[]): Promise<number> 
       useBackend(values.backend);
       return (await import('./fill-mask.js')).fillMask(values);
     }
+    case 'visualize':
+      return (await import('./visualize.js')).visualize(parseFlags(visualizeFlags, args).values);
+    case 'embed': {
+      const { values } = parseFlags(embedFlags, args);
+      useBackend(values.backend);
+      return (await import('./embed.js')).embed(values);
+    }
     case 'info':
       return (await import('./info.js')).info(parseFlags(infoFlags, args).values, version());
+    case 'tokenize':
+      return (await import('./tokenize.js')).tokenize(parseFlags(tokenizeFlags, args).values);
     case 'tokenizer train':
       return (await import('./tokenizer.js')).tokenizerTrain(parseFlags(tokenizerTrainFlags, args));
     case 'tokenizer encode':

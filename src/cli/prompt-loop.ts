@@ -79,15 +79,15 @@ export function settingCommands<Values extends Record<string, FlagValue>>(
     name,
     (rest: string): string => {
       if (rest === '' || /\s/.test(rest)) {
-        throw new UsageError(`${name} takes one number, now ${values[key] ?? 'not set'}`);
+        throw new UsageError(`${name} takes one number, now ${String(values[key] ?? 'not set')}`);
       }
       values[key] = flags[key].read(name, rest) as Values[typeof key];
-      return `${key} ${values[key]}\n`;
+      return `${key} ${String(values[key])}\n`;
     },
   ]);
   const list = (): string =>
     [...Object.values(settings), ...shown]
-      .map((key) => `${key.padEnd(18)} ${values[key] ?? 'not set'}\n`)
+      .map((key) => `${key.padEnd(18)} ${String(values[key] ?? 'not set')}\n`)
       .join('');
   return { ...(Object.fromEntries(set) as PromptLoop['commands']), '/config': list };
 }

@@ -4,78 +4,118 @@
  */
 
 import { manualSeed, nativeInfo, setThreads } from '../../lib/index.js';
-import { readTexts, splitTokens } from '../data/index.js';
 import { generate } from '../generation/index.js';
-import { GPT } from '../models/index.js';
-import { AutoTokenizer, CharTokenizer, trainBpe, type Tokenizer } from '../tokenizers/index.js';
-import { lockRun, Trainer } from '../training/index.js';
-import { resolveFlags, type ParsedFlags } from './args.js';
+import type { DecoderModel } from '../models/index.js';
+import { Lora, type Recompute } from '../nn/index.js';
+import type { Tokenizer } from '../tokenizers/index.js';
+import {
+  lockRun,
+  type Precision,
+  recoverRun,
+  type StepEvent,
+  type TextSample,
+  Trainer,
+  type TrainingResult,
+} from '../training/index.js';
+import { resolveFlags, UsageError, type ParsedFlags } from './args.js';
 import type { trainFlags } from './commands.js';
 import { planRun, showPlan } from './dry-run.js';
 import { generateFlags, samplingOptions } from './generation-flags.js';
-import { formatCount } from './format.js';
-import { optimizerOf } from './optimizer.js';
+import { formatCount, formatDuration, formatLoss, shellWord } from './format.js';
+import { optimizerOf, scheduleOf, weightDecayOf } from './optimizer.js';
+import { divideBatches, joinProcesses, shared, watchOthers } from './processes.js';
+import { Progress } from './progress.js';
 import { defaultPrompt } from './prompt.js';
-import { checkHoldsRun, runFlags, type RunValues } from './run-flags.js';
+import { checkHoldsRun, runFlags, settingsOf, type RunValues } from './run-flags.js';
 import { stopOnSignals } from './signals.js';
-import { lastLine, printJson, runOptions, say, sayResumed, showProgress } from './train-run.js';
+import { checkVocabulary, loraOptions, openBase, sizesOf, startModel } from './starting-model.js';
+import { openData } from './train-data.js';
+import { watchRun } from './watch.js';
+
+const say = (line: string): unknown => process.stderr.write(`${line}\n`);
 
 /** Runs the command and answers its exit code. */
-export async function train(flags: ParsedFlags<typeof trainFlags>): Promise<number> {
-  const { model: folder, resume, 'dry-run': dry } = flags.values;
+export async function train(given: ParsedFlags<typeof trainFlags>): Promise<number> {
+  const { model: folder, resume, 'dry-run': dry } = given.values;
   if (resume) checkHoldsRun(folder);
-  using resumed = resume && !dry ? lockRun(folder) : undefined; // before anything of the run is read
-  const values = runFlags(flags);
+  const processes = joinProcesses(given);
+  const first = processes === undefined || processes.rank === 0;
+  const flags = processes === undefined ? given : divideBatches(given, processes);
+  using resumed = resume && !dry && first ? lockRun(folder) : undefined; // before anything of the run is read
+  if (resumed !== undefined) recover(folder);
+  if (resume) await shared(0, processes); // the others read the folder when it is whole
+  const settled = runFlags(flags, first);
+  const values = { ...settled, seed: await shared(settled.seed, processes) };
   if (values.threads !== undefined) setThreads(values.threads);
-  if (values.arch !== 'gpt') return await (await import('./train-encoder.js')).trainEncoder(values, resumed);
-  const { text, files } = await readTexts(values.data);
-  const tokenizer = await chooseTokenizer(values, text);
-  const { train: ids, validation } = splitTokens(tokenizer.encode(text), values['val-split']);
+  if (values.arch !== 'gpt') {
+    if (processes !== undefined)
+      throw new UsageError(`--arch ${values.arch} trains in one process; leave out mpirun`);
+    return await (await import('./train-encoder.js')).trainEncoder(values, resumed);
+  }
+  const data = await openData(values);
+  const { tokenizer } = data;
   const config = modelConfig(values, tokenizer.vocabSize);
-  const plan = planRun(values, config, { train: ids.length, validation: validation.length });
+  const base = openBase(values);
+  if (base !== null) checkVocabulary(values, base, tokenizer);
+  const sizes = sizesOf(base, config);
+  const plan = planRun(values, sizes, data.tokens, dry ? adapterWeights(values, base) : null);
   if (dry) {
-    showPlan(plan, values.json);
+    if (first) showPlan(plan, values.json);
+    await processes?.close();
     return 0;
   }
 
-  using lock = resumed ?? lockRun(folder);
+  using lock = first ? (resumed ?? lockRun(folder)) : undefined;
   using stop = stopOnSignals('finishing the step and saving; again to stop at once');
   manualSeed(values.seed);
-  const model = resume ? GPT.fromPretrained(folder) : new GPT(config);
+  const { model, trained, adapters } = startModel(values, base, config);
   const trainer = new Trainer({
-    ...runOptions(values),
-    ...{ batchSize: values.batch, sequenceLength: values.seq, seed: values.seed },
+    ...trainerOptions(values),
     optimizer: optimizerOf(values, model),
-    ...{ model, tokenizer, train: ids, validation, folder, lock, signal: stop.signal },
+    ...data.options(model),
+    ...{ model: trained, tokenizer, folder, lock, processes, signal: stop.signal },
+    sample: () => sampleOf(model, tokenizer, values, stop.signal),
   });
   const changes = resume ? trainer.resume() : [];
 
-  const { isa, threads } = nativeInfo();
-  const source = files.length === 1 ? files[0] : `${files.length} files`;
-  say(
-    `text: ${source}, ${formatCount(text.length)} characters, vocabulary ${tokenizer.vocabSize}; ` +
-      `${formatCount(ids.length)} tokens to train on, ${formatCount(validation.length)} to validate`,
-  );
-  say(
-    `model: ${values.layers} layers, ${values.heads} heads, ${values.embed} wide, ` +
-      `${formatCount(model.numParameters())} parameters; ${isa}, ${threads} thread${threads === 1 ? '' : 's'}`,
-  );
-  if (resume) sayResumed(trainer, folder, changes);
+  if (processes !== undefined) watchOthers(processes, trainer, folder, stop.signal);
+  if (!first) {
+    await trainer.run();
+    await processes.close();
+    return stop.exitCode ?? 0;
+  }
 
-  const result = await showProgress(trainer);
-  say(lastLine(result, trainer.steps, folder));
+  const { isa, threads } = nativeInfo();
+  say(data.summary);
+  say(
+    `model: ${base === null ? '' : `${values.from!}, `}${sizes.layers} layers, ${sizes.width} wide, ` +
+      `${formatCount(model.numParameters())} parameters${adapters === null ? '' : `, ${formatCount(adapters.numParameters())} of adapters to train`}; ${isa}, ${threads} thread${threads === 1 ? '' : 's'}`,
+  );
+  if (processes !== undefined) {
+    say(`processes: ${processes.size}, by ${processes.library}; each step's batches are divided among them`);
+  }
+  if (resume) say(`resuming ${folder} at step ${trainer.step} of ${trainer.steps}`);
+  if (changes.length > 0) say(`it will not go on exactly as before: ${changes.join('; ')}`);
+
+  const watch = await watchRun(trainer, values);
+  if (watch.url !== undefined) say(`live: ${watch.url}`);
+  const result = await showProgress(trainer).finally(() => watch.close());
+  await processes?.close();
+  say(result.stopped ? stoppedLine(result, trainer, folder) : doneLine(result, folder));
   stop.notice = 'stopped';
   if (!result.stopped) await showSamples(model, tokenizer, values, stop.signal);
   if (values.json) printJson(result, model.numParameters());
   return stop.exitCode ?? 0;
 }
 
-async function chooseTokenizer(values: RunValues, text: string): Promise<Tokenizer> {
-  const path = values.resume ? values.model : values.tokenizer;
-  if (path !== undefined) return AutoTokenizer.fromPretrained(path);
-  if (values['tokenizer-type'] === 'char') return CharTokenizer.fromText(text);
-  const vocabSize = values['vocab-size'] ?? 1000;
-  return trainBpe([text], { vocabSize, specialTokens: ['<|endoftext|>'] });
+/** Goes back to the save before where the newest is damaged. */
+function recover(folder: string): void {
+  const recovery = recoverRun(folder);
+  if (recovery === null) return;
+  say(
+    `warning: the newest save in ${folder} is damaged (${recovery.damage}); ` +
+      `going on from the one before, ${recovery.from}, at step ${recovery.step}`,
+  );
 }
 
 function modelConfig(values: RunValues, vocabulary: number) {
@@ -102,25 +142,134 @@ function modelConfig(values: RunValues, vocabulary: number) {
   };
 }
 
-/** Generates with the defaults of `tsgpt generate`, until the signal comes; beside a JSON result on standard error. */
+function trainerOptions(values: RunValues) {
+  return {
+    gradAccumSteps: values['grad-accum-steps'],
+    ...(values.steps === undefined ? { epochs: values.epochs } : { steps: values.steps }),
+    lr: values.lr,
+    minLr: values['min-lr'],
+    warmup: values.warmup,
+    schedule: scheduleOf(values),
+    ...(values.ema === undefined ? {} : { ema: values.ema }),
+    weightDecay: weightDecayOf(values),
+    precision: values.precision as Precision,
+    ...(values.precision === 'fp16' ? { lossScale: lossScaleOf(values) } : {}),
+    recompute: values.recompute as Recompute,
+    maxSkips: values['max-skips'],
+    clip: values.clip,
+    evalInterval: values['eval-interval'],
+    saveInterval: values['save-interval'],
+    sampleInterval: values['sample-interval'],
+    keep: values.keep,
+    settings: settingsOf(values),
+  };
+}
+
+const lossScaleOf = ({ 'loss-scale': initial, 'loss-scale-interval': growthInterval }: RunValues) => ({
+  ...(initial === undefined ? {} : { initial }),
+  ...(growthInterval === undefined ? {} : { growthInterval }),
+});
+
+/** How many weights adapters of these flags have; null without. */
+function adapterWeights(values: RunValues, base: DecoderModel | null): number | null {
+  if (base === null || values['lora-rank'] === undefined) return null;
+  const adapters = new Lora(base, loraOptions(values));
+  const count = adapters.numParameters();
+  adapters.detach();
+  return count;
+}
+
+async function showProgress(trainer: Trainer): Promise<TrainingResult> {
+  const progress = new Progress(trainer.steps, trainer.step);
+  trainer.on('step', (event) => {
+    if (event.skipped) progress.note(skippedLine(event));
+    progress.update(event);
+  });
+  trainer.on('evaluation', ({ step, loss, perplexity, trainLoss, best }) => {
+    progress.note(
+      `step ${step}: validation loss ${formatLoss(loss)} (perplexity ${perplexity.toFixed(2)}), ` +
+        `training loss ${formatLoss(trainLoss)}${best ? ', the best so far' : ''}`,
+    );
+  });
+  try {
+    return await trainer.run();
+  } finally {
+    progress.end();
+  }
+}
+
+/** What is said of a step whose numbers were not finite. */
+function skippedLine({ step, loss, skippedSteps, lossScale }: StepEvent): string {
+  const scale = lossScale === null ? '' : `, the loss scale is ${lossScale} now`;
+  const what = Number.isFinite(loss) ? 'its gradients are not finite' : `its loss is ${loss}`;
+  return `step ${step} skipped: ${what}${scale} (${skippedSteps} skipped so far)`;
+}
+
+function stoppedLine({ steps }: TrainingResult, trainer: Trainer, folder: string): string {
+  const where = `stopped at step ${steps} of ${trainer.steps}${steps < trainer.steps ? '' : ', before its evaluation,'}`;
+  return `${where} and saved; continue with: tsgpt train --model ${shellWord(folder)} --resume`;
+}
+
+function doneLine({ steps, seconds, tokensPerSecond, best }: TrainingResult, folder: string): string {
+  const loss = best === null ? '' : `best validation loss ${formatLoss(best.loss)} at step ${best.step}; `;
+  return `${steps} steps, ${formatDuration(seconds)}, ${formatCount(tokensPerSecond)} tok/s; ${loss}saved in ${folder}`;
+}
+
+/** What the model writes in the middle of its training, always with the same seed; nothing when the signal comes. */
+async function sampleOf(
+  model: DecoderModel,
+  tokenizer: Tokenizer,
+  values: RunValues,
+  signal: AbortSignal,
+): Promise<TextSample[]> {
+  const prompt = defaultPrompt(tokenizer);
+  const text = await sampleText(model, tokenizer, values, 0, signal);
+  return text === null ? [] : [{ prompt, text }];
+}
+
+/** A text by the defaults of `tsgpt generate`; null when the signal comes. */
+async function sampleText(
+  model: DecoderModel,
+  tokenizer: Tokenizer,
+  values: RunValues,
+  index: number,
+  signal: AbortSignal,
+): Promise<string | null> {
+  const defaults = resolveFlags(generateFlags, new Map()).values;
+  const seed = (values.seed % 2 ** 52) + index; // so that the sum is a seed, too
+  const options = { ...samplingOptions({ ...defaults, 'max-tokens': values['gen-len'], seed }), signal };
+  try {
+    return await generate(model, tokenizer, defaultPrompt(tokenizer), options).text();
+  } catch (error) {
+    if (signal.aborted) return null;
+    throw error;
+  }
+}
+
+/** Shows samples until the signal comes; beside a JSON result on standard error. */
 async function showSamples(
-  model: GPT,
+  model: DecoderModel,
   tokenizer: Tokenizer,
   values: RunValues,
   signal: AbortSignal,
 ): Promise<void> {
   const output = values.json ? process.stderr : process.stdout;
-  const defaults = resolveFlags(generateFlags, new Map()).values;
   for (let i = 0; i < values['gen-samples']; i++) {
-    const seed = (values.seed % 2 ** 52) + i; // so that the sum is a seed, too
-    const options = { ...samplingOptions({ ...defaults, 'max-tokens': values['gen-len'], seed }), signal };
-    let text: string;
-    try {
-      text = await generate(model, tokenizer, defaultPrompt(tokenizer), options).text();
-    } catch (error) {
-      if (signal.aborted) return;
-      throw error;
-    }
+    const text = await sampleText(model, tokenizer, values, i, signal);
+    if (text === null) return;
     output.write(`--- sample ${i + 1} ---\n${text}\n`);
   }
+}
+
+function printJson(result: TrainingResult, parameters: number): void {
+  const summary = {
+    steps: result.steps,
+    train_loss: result.trainLoss,
+    val_loss: result.validationLoss,
+    tokens_per_second: result.tokensPerSecond,
+    seconds: result.seconds,
+    peak_rss_bytes: process.resourceUsage().maxRSS * 1024, // getrusage counts in KiB
+    parameters,
+  };
+  process.stdout.write(`${JSON.stringify(summary)}\n`);
 }

@@ -46,7 +46,23 @@ export {
   type SpanCorruptionOptions,
   type SpanVocabulary,
 } from './span-corruption.js';
-export { decodeUtf8, readTexts, streamTexts, textExtensions, type TextPiece, type Texts } from './text.js';
+export {
+  documentExtensions,
+  streamDocuments,
+  type DocumentFormat,
+  type DocumentOptions,
+  type DocumentPiece,
+} from './documents.js';
+export {
+  decodeUtf8,
+  listFiles,
+  readTexts,
+  streamTexts,
+  textExtensions,
+  type StreamOptions,
+  type TextPiece,
+  type Texts,
+} from './text.js';
 export {
   BatchSampler,
   sequentialBatches,
@@ -55,3 +71,24 @@ export {
   type BatchOptions,
   type TokenSplit,
 } from './tokens.js';
+export { permutation } from './permutation.js';
+export {
+  splitTokenFile,
+  TokenFileSource,
+  TokenFileWindows,
+  type TokenFileSourceOptions,
+  type TokenRange,
+} from './token-windows.js';
+export {
+  isTokenFile,
+  TokenFile,
+  TokenFileWriter,
+  type TokenFileInfo,
+  type TokenFileOptions,
+} from './token-file.js';
+export {
+  tokenizeFiles,
+  type TokenizeOptions,
+  type TokenizeProgress,
+  type TokenizeResult,
+} from './tokenize.js';

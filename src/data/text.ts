@@ -1,18 +1,23 @@
 /**
- * Text for training: from files, folders, glob patterns or standard input, always in the same order, checked
- * to be UTF-8. What cannot be read says which file and why.
+ * Text for training: from files, folders, glob patterns or standard input, always in the same order, unpacked where they
+ * are gzip files, checked to be UTF-8. What cannot be read says which file and why.
  */
 
 import { constants, isUtf8 } from 'node:buffer';
 import { createReadStream, readdirSync, readFileSync, statSync, type Stats } from 'node:fs';
 import { extname, join, relative } from 'node:path';
+import { pipeline, Readable } from 'node:stream';
+import { createGunzip, gunzipSync } from 'node:zlib';
 
 import { FileError } from '../../lib/errors.js';
 import { fileError, systemCode } from '../../lib/formats/system-error.js';
 import { compilePattern, isPattern } from './glob.js';
 
-/** Endings of the files that are taken from a folder. */
+/** Endings of the files that are taken from a folder, also with `.gz` behind them. */
 export const textExtensions: readonly string[] = ['.txt', '.text', '.md', '.markdown', '.rst', '.adoc'];
+
+/** The ending of a file's name, that of a gzip file apart: `.txt` of `a.txt.gz`. */
+export const extensionOf = (path: string): string => extname(path.replace(/\.gz$/i, '')).toLowerCase();
 
 /** What {@link readTexts} found. */
 export interface Texts {
@@ -48,11 +53,11 @@ export async function readTexts(sources: string | readonly string[]): Promise<Te
 export async function readFiles(
   sources: string | readonly string[],
 ): Promise<{ readonly file: string; readonly text: string }[]> {
-  const files = [sources].flat().flatMap((source) => (source === '-' ? ['-'] : findFiles(source)));
+  const files = listFiles(sources);
   const found: { file: string; text: string }[] = [];
   let length = 0;
   for (const file of files) {
-    const bytes = file === '-' ? await readStandardInput() : readBytes(file);
+    const bytes = unpacked(file, file === '-' ? await readStandardInput() : readBytes(file));
     const text = decodeUtf8(bytes, file === '-' ? 'standard input' : file);
     length += text.length + 1;
     if (length > constants.MAX_STRING_LENGTH) {
@@ -71,6 +76,16 @@ export interface TextPiece {
   readonly text: string;
   /** Whether the file ends with it. */
   readonly ends: boolean;
+  /** What it is of: a path, or `standard input`. */
+  readonly file: string;
+}
+
+/** Options of {@link streamTexts}. */
+export interface StreamOptions {
+  /** Told of the bytes that were read, before they are unpacked. */
+  readonly onBytes?: (bytes: number) => void;
+  /** Ends the reading with the signal's reason, also while it waits for more to read. */
+  readonly signal?: AbortSignal;
 }
 
 /**
@@ -79,35 +94,101 @@ export interface TextPiece {
  *
  * @throws FileError as {@link readTexts} does, when the reading comes to the place.
  */
-export async function* streamTexts(sources: string | readonly string[]): AsyncGenerator<TextPiece> {
-  const files = [sources].flat().flatMap((source) => (source === '-' ? ['-'] : findFiles(source)));
-  for (const file of files) {
-    const name = file === '-' ? 'standard input' : file;
+export async function* streamTexts(
+  sources: string | readonly string[],
+  options: StreamOptions = {},
+): AsyncGenerator<TextPiece> {
+  for (const path of listFiles(sources)) {
+    const file = path === '-' ? 'standard input' : path;
     const decoder = new TextDecoder('utf-8', { fatal: true });
     const decode = (bytes: Buffer, stream: boolean): string => {
       try {
         return decoder.decode(bytes, { stream });
       } catch (error) {
-        throw new FileError(name, 'is not UTF-8 text; convert it, with iconv for example', { cause: error });
+        throw new FileError(file, 'is not UTF-8 text; convert it, with iconv for example', { cause: error });
       }
     };
-    const bytes = file === '-' ? process.stdin : createReadStream(file, { highWaterMark: 1 << 20 });
+    const bytes: AsyncIterable<Buffer> =
+      path === '-' ? process.stdin : createReadStream(path, { highWaterMark: 1 << 20 });
     try {
-      for await (const chunk of bytes) yield { text: decode(chunk as Buffer, true), ends: false };
+      for await (const chunk of unpackedStream(bytes, options))
+        yield { text: decode(chunk, true), ends: false, file };
     } catch (error) {
-      throw error instanceof FileError ? error : fileError(name, 'cannot be read', error);
+      if (options.signal?.aborted === true) throw error;
+      throw isOfGzip(error) ? damagedGzip(file, error) : fileError(file, 'cannot be read', error);
     }
-    yield { text: decode(Buffer.alloc(0), false), ends: true };
+    yield { text: decode(Buffer.alloc(0), false), ends: true, file };
   }
 }
 
+const isGzip = (bytes: Uint8Array): boolean => bytes[0] === 0x1f && bytes[1] === 0x8b;
+/** zlib's errors, `Z_DATA_ERROR` say. */
+const isOfGzip = (error: unknown): boolean => String((error as NodeJS.ErrnoException).code).startsWith('Z_');
+const damagedGzip = (file: string, cause: unknown): FileError =>
+  new FileError(file, `is a damaged gzip file: ${(cause as Error).message}`, { cause });
+
+function unpacked(file: string, bytes: Buffer): Buffer {
+  if (!isGzip(bytes)) return bytes;
+  try {
+    return gunzipSync(bytes);
+  } catch (error) {
+    if (isOfGzip(error)) throw damagedGzip(file, error);
+    throw fileError(file, 'cannot be unpacked', error);
+  }
+}
+
+/** The bytes of a stream, unpacked (in a thread of Node's) where they begin as those of a gzip file. */
+async function* unpackedStream(
+  stream: AsyncIterable<Buffer>,
+  { onBytes, signal }: StreamOptions,
+): AsyncGenerator<Buffer> {
+  const chunks = stream[Symbol.asyncIterator]();
+  const stopped = new Promise<never>((_, reject) => {
+    signal?.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
+  });
+  stopped.catch(() => undefined);
+  const read = (): Promise<IteratorResult<Buffer>> => Promise.race([chunks.next(), stopped]);
+  signal?.throwIfAborted();
+  const first = await read();
+  async function* all(): AsyncGenerator<Buffer> {
+    for (let next = first; next.done !== true; next = await read()) {
+      onBytes?.(next.value.length);
+      yield next.value;
+    }
+  }
+  try {
+    if (first.done === true || !isGzip(first.value)) {
+      yield* all();
+    } else {
+      const unpacker = createGunzip({ chunkSize: 1 << 20 });
+      pipeline(Readable.from(all()), unpacker, () => undefined); // who reads the unpacker gets the error
+      yield* unpacker as AsyncIterable<Buffer>;
+    }
+  } finally {
+    const closed = chunks.return?.(); // the stream, when its reader has enough
+    if (signal?.aborted !== true) await closed; // a read that waits would hold it up
+  }
+}
+
+/**
+ * The files that sources name, in the order in which they are read; `-` for standard input.
+ * @param extensions Those of the files that are taken from folders.
+ * @throws FileError for a source that names none.
+ */
+export function listFiles(
+  sources: string | readonly string[],
+  extensions: readonly string[] = textExtensions,
+): string[] {
+  return [sources].flat().flatMap((source) => (source === '-' ? ['-'] : findFiles(source, extensions)));
+}
+
 /** The files that a source names, at least one. */
-function findFiles(source: string): string[] {
+function findFiles(source: string, extensions: readonly string[]): string[] {
   const stats = statOf(source);
   if (stats?.isDirectory()) {
-    const files = walk(source).filter((file) => textExtensions.includes(extname(file).toLowerCase()));
+    const files = walk(source).filter((file) => extensions.includes(extensionOf(file)));
     if (files.length > 0) return files;
-    throw new FileError(source, `has no text files in it (${textExtensions.join(', ')})`);
+    throw new FileError(source, `has no text files in it (${extensions.join(', ')})`);
   }
   if (stats !== undefined) return [source];
   if (!isPattern(source)) throw new FileError(source, 'cannot be read: there is no such file or folder');

@@ -19,8 +19,10 @@ import {
 export interface Batch {
   /** (B, T), int32 */
   readonly inputs: Tensor;
-  /** (B, T), int32: the inputs one position on. */
+  /** (B, T), int32: the inputs one position on; -100 where nothing is to be predicted. */
   readonly targets: Tensor;
+  /** (B, T), int32: the column at which each token's document begins, where documents are kept apart. */
+  readonly documentStarts?: Tensor;
 }
 
 /** Tokens to train on and tokens to judge by; views of one array. */
@@ -162,6 +164,7 @@ export function checkBatch({ batchSize, sequenceLength }: BatchOptions): void {
   );
 }
 
+/** Throws ArgumentError unless it is a whole number of at least 1. */
 export function checkSize(name: string, value: number): void {
   if (!Number.isInteger(value) || value < 1) {
     throw new ArgumentError(`${name}: must be a positive integer, got ${value}`);

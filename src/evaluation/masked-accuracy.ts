@@ -64,7 +64,7 @@ function predictions(
   });
   const rows = indexSelect(reshape(hidden, [-1, hidden.shape[2]]), 0, tensor(places));
   const found = [...argmax(model.predict(rows), -1).data].map(Number);
-  return { found, labels: Array.from(places, (place) => Number(labels.data[place])) };
+  return { found, labels: Array.from(places, (place) => labels.data[place]) };
 }
 
 /**

@@ -12,7 +12,7 @@ import type { GeneratedPiece } from './generation.js';
 export interface Seq2SeqModel {
   readonly config: { readonly decoder_start_token_id: number | null };
   /** (B, S) int32 to (B, S, C); the mask is true for tokens and false for padding. */
-  encode(ids: Tensor, options?: { attentionMask?: Tensor }): Tensor;
+  encode(ids: Tensor, options?: { attentionMask?: Tensor; skipPadding?: boolean }): Tensor;
   newCache(batch?: number, capacity?: number): Seq2SeqCache;
   /** The encoder's output is given while the cache is empty. @returns logits of the last position, (B, 1, V) */
   forward(
@@ -85,7 +85,8 @@ function read(
     return noGrad(() =>
       scope(() => {
         const encoderMask = tensor(mask, { dtype: 'bool', shape }).keep();
-        const encoderOutput = model.encode(tensor(ids, { shape }), { attentionMask: encoderMask }).keep();
+        const options = { attentionMask: encoderMask, skipPadding: true };
+        const encoderOutput = model.encode(tensor(ids, { shape }), options).keep();
         return { encoderOutput, encoderMask };
       }),
     );

@@ -26,6 +26,8 @@ import { ownType } from './gpt-config.js';
 import { GPT } from './gpt.js';
 import { modelTypes as llamaTypes } from './llama-config.js';
 import { Llama } from './llama.js';
+import { holdsLora, loadLora, loraBase } from './lora-files.js';
+import type { Module } from '../nn/index.js';
 import type { LoadModelOptions } from './pretrained.js';
 import {
   RobertaForMaskedLM,
@@ -128,7 +130,7 @@ const byHead: Readonly<Record<string, Families<PretrainedModel, LoadEncoderOptio
 };
 
 /** Loads the models of one kind, whatever their family. */
-class AutoClass<M, O extends LoadModelOptions> {
+class AutoClass<M extends Module, O extends LoadModelOptions> {
   readonly #name: string;
   readonly #families: Families<M, O>;
 
@@ -143,13 +145,19 @@ class AutoClass<M, O extends LoadModelOptions> {
   }
 
   /**
-   * The model in a folder of Hugging Face's layout, or in a GGUF file, in evaluation mode. Its files stay mapped.
+   * The model in a folder of Hugging Face's layout, or in a GGUF file, in evaluation mode. Its files stay mapped. A folder of
+   * adapters (LoRA) gives the model that they belong to with them added.
    *
    * @param source The folder or file.
    * @param options.dtype What matrices and tables are kept in; the file's own width by default.
    * @throws ConfigError for a type that is not known; FileError, ConfigError or StateDictError naming what does not fit.
    */
   fromPretrained(source: string, options: O = {} as O): M {
+    if (holdsLora(source)) {
+      const model = this.fromPretrained(loraBase(source), options);
+      loadLora(source, model).merge();
+      return model;
+    }
     const checkpoint = openCheckpoint(source);
     return familyOf(this.#name, checkpoint, this.#families)(checkpoint, options);
   }

@@ -19,7 +19,7 @@ import { Dropout, LayerNorm, Linear, Module } from '../nn/index.js';
 import { activations } from './activations.js';
 import { bertFamily, BertModel, type BertConfig, type BertOptions, knownBertKeys } from './bert.js';
 import { type Checkpoint } from './checkpoint.js';
-import { type SegmentedEncoderOptions } from './encoder.js';
+import { firstPlaces, onlyReading, type SegmentedEncoderOptions } from './encoder.js';
 import { type EncoderPart, type LoadEncoderOptions, loadEncoder, saveEncoder } from './encoder-files.js';
 import { type AnswerLogits, labelNames } from './labels.js';
 import { type SaveModelOptions } from './pretrained.js';
@@ -261,7 +261,7 @@ export class BertForSequenceClassification extends Module {
    */
   forward(ids: Tensor, options: SegmentedEncoderOptions = {}): Tensor {
     return scope(() => {
-      const pooled = this.bert.pool(this.bert.forward(ids, options));
+      const pooled = this.bert.pool(this.bert.forward(ids, onlyReading(options, firstPlaces(ids))));
       return this.classifier.forward(this.dropout.forward(pooled));
     });
   }

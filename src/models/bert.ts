@@ -26,13 +26,14 @@ import {
   type Tensor,
   transpose,
 } from '../../lib/index.js';
-import { Dropout, Embedding, LayerNorm, Linear, Module } from '../nn/index.js';
+import { Dropout, Embedding, LayerNorm, Linear, Module, runLayers } from '../nn/index.js';
 import { type Activation, activationNames, activations } from './activations.js';
 import { checkConfig, checkFits, knownKeys, type ConfigRules } from './config.js';
-import { encoderPadding, type SegmentedEncoderOptions } from './encoder.js';
+import { encoderPadding, once, type Padding, type SegmentedEncoderOptions } from './encoder.js';
 import { type LoadEncoderOptions, loadEncoder, saveEncoder } from './encoder-files.js';
 import { labelDefaults, labelNames, type LabelConfig, problemTypes } from './labels.js';
 import { type Checkpoint, type ConfigFile } from './checkpoint.js';
+import { columnsOf, pack, type Packing, unpack } from './packing.js';
 import { type SaveModelOptions } from './pretrained.js';
 
 /** The keys of Hugging Face's config.json for `model_type` bert. */
@@ -136,21 +137,22 @@ class Embeddings extends Module {
     this.dropout = new Dropout(c.hidden_dropout_prob, generator);
   }
 
-  forward(ids: Tensor, tokenTypeIds: Tensor | null): Tensor {
-    const positions = this.position_embeddings.forward(arange(0, ids.shape[1], 1, { dtype: 'int32' })); // (T, C)
+  /** @returns (B, T, C), or (1, N, C) packed */
+  forward(ids: Tensor, tokenTypeIds: Tensor | null, packing: Packing | null = null): Tensor {
+    const tokens = (x: Tensor): Tensor => (packing === null ? x : pack(x, packing));
+    const columns = packing === null ? arange(0, ids.shape[1], 1, { dtype: 'int32' }) : columnsOf(packing);
     const segments =
       tokenTypeIds === null
         ? slice(this.token_type_embeddings.weight, 0, 0, 1) // (1, C)
-        : this.token_type_embeddings.forward(tokenTypeIds); // (B, T, C)
-    const sum = add(add(this.word_embeddings.forward(ids), segments), positions);
+        : this.token_type_embeddings.forward(tokens(tokenTypeIds)); // (B, T, C)
+    const words = this.word_embeddings.forward(tokens(ids));
+    const sum = add(add(words, segments), this.position_embeddings.forward(columns));
     return this.dropout.forward(this.LayerNorm.forward(sum));
   }
 }
 
 /** What a layer needs of a forward pass beside x. */
-interface Context {
-  /** Added to the scores, or null. */
-  readonly padding: Tensor | null;
+interface Context extends Padding {
   /** Where attention weights are wanted. */
   readonly attentions?: Tensor[];
 }
@@ -170,7 +172,7 @@ class SelfAttention extends Module {
     [this.query, this.key, this.value] = [projection(), projection(), projection()];
   }
 
-  forward(x: Tensor, { padding: mask, attentions }: Context): Tensor {
+  forward(x: Tensor, { mask, packing, attentions }: Context): Tensor {
     const [B, T, C] = x.shape;
     const H = this.c.num_attention_heads;
     const heads = (t: Tensor): Tensor => transpose(reshape(t, [B, T, H, C / H]), 1, 2);
@@ -178,6 +180,8 @@ class SelfAttention extends Module {
     attentions?.push(attentionWeights(q, k, { mask }).keep());
     const y = scaledDotProductAttention(q, k, v, {
       mask,
+      queryLengths: packing?.lengths,
+      keyLengths: packing?.lengths,
       dropout: this.training ? this.c.attention_probs_dropout_prob : 0,
       generator: this.generator,
     });
@@ -264,9 +268,12 @@ export class BertEncoder extends Module {
     this.layer = Array.from({ length: c.num_hidden_layers }, () => new Layer(c, generator));
   }
 
+  /** @param x (B, T, C), or (1, N, C) packed @returns (B, T, C) */
   forward(x: Tensor, context: Context): Tensor {
-    for (const layer of this.layer) x = layer.forward(x, context);
-    return x;
+    const y = runLayers(once(this, context), this.layer, x, context, (layer, z, shared) =>
+      layer.forward(z, shared),
+    );
+    return context.packing === null ? y : unpack(y, context.packing);
   }
 }
 
@@ -375,8 +382,8 @@ export class BertModel extends Module {
   forward(ids: Tensor, options: SegmentedEncoderOptions = {}): Tensor {
     const padding = encoderPadding('BertModel', ids, options, this.contextLength);
     return scope(() => {
-      const x = this.embeddings.forward(ids, options.tokenTypeIds ?? null); // (B, T, C)
-      return this.encoder.forward(x, { padding, attentions: options.attentions });
+      const x = this.embeddings.forward(ids, options.tokenTypeIds ?? null, padding.packing);
+      return this.encoder.forward(x, { ...padding, attentions: options.attentions }); // (B, T, C)
     });
   }
 

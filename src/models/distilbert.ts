@@ -24,12 +24,20 @@ import {
   transpose,
   zeros,
 } from '../../lib/index.js';
-import { Dropout, Embedding, LayerNorm, Linear, Module } from '../nn/index.js';
+import { Dropout, Embedding, LayerNorm, Linear, Module, runLayers } from '../nn/index.js';
 import { type Activation, activationNames, activations } from './activations.js';
 import { type BertOptions } from './bert.js';
 import { answerLogits } from './bert-heads.js';
 import { checkConfig, checkFits, type ConfigRules, knownKeys } from './config.js';
-import { encoderPadding, type EncoderOptions } from './encoder.js';
+import {
+  encoderOptions,
+  encoderPadding,
+  type EncoderOptions,
+  firstPlaces,
+  once,
+  onlyReading,
+  type Padding,
+} from './encoder.js';
 import {
   type EncoderPart,
   type LoadedEncoder,
@@ -39,6 +47,7 @@ import {
 } from './encoder-files.js';
 import { type AnswerLogits, type LabelConfig, labelDefaults, labelNames, problemTypes } from './labels.js';
 import { type Checkpoint, type ConfigFile } from './checkpoint.js';
+import { columnsOf, pack, type Packing, unpack } from './packing.js';
 import { type SaveModelOptions } from './pretrained.js';
 
 /** The keys of Hugging Face's config.json for `model_type` distilbert. */
@@ -129,9 +138,7 @@ const load = <M extends LoadedEncoder>(
 ): M => loadEncoder(source, family, part, (config, more) => new Model(known(config), more), options);
 
 /** What a layer needs of a forward pass beside x. */
-interface Context {
-  /** Added to the scores, or null. */
-  readonly padding: Tensor | null;
+interface Context extends Padding {
   /** Where attention weights are wanted. */
   readonly attentions?: Tensor[];
 }
@@ -151,9 +158,12 @@ class Embeddings extends Module {
     this.dropout = new Dropout(c.dropout, generator);
   }
 
-  forward(ids: Tensor): Tensor {
-    const positions = this.position_embeddings.forward(arange(0, ids.shape[1], 1, { dtype: 'int32' })); // (T, C)
-    return this.dropout.forward(this.LayerNorm.forward(add(this.word_embeddings.forward(ids), positions)));
+  /** @returns (B, T, C), or (1, N, C) packed */
+  forward(ids: Tensor, packing: Packing | null): Tensor {
+    const columns = packing === null ? arange(0, ids.shape[1], 1, { dtype: 'int32' }) : columnsOf(packing);
+    const words = this.word_embeddings.forward(packing === null ? ids : pack(ids, packing));
+    const sum = add(words, this.position_embeddings.forward(columns));
+    return this.dropout.forward(this.LayerNorm.forward(sum));
   }
 }
 
@@ -173,7 +183,7 @@ class Attention extends Module {
     this.out_lin = projection();
   }
 
-  forward(x: Tensor, { padding: mask, attentions }: Context): Tensor {
+  forward(x: Tensor, { mask, packing, attentions }: Context): Tensor {
     const [B, T, C] = x.shape;
     const H = this.c.n_heads;
     const heads = (t: Tensor): Tensor => transpose(reshape(t, [B, T, H, C / H]), 1, 2);
@@ -181,6 +191,8 @@ class Attention extends Module {
     attentions?.push(attentionWeights(q, k, { mask }).keep());
     const y = scaledDotProductAttention(q, k, v, {
       mask,
+      queryLengths: packing?.lengths,
+      keyLengths: packing?.lengths,
       dropout: this.training ? this.c.attention_dropout : 0,
       generator: this.generator,
     });
@@ -304,13 +316,15 @@ export class DistilBertModel extends Module {
    * @throws ShapeError when the sequence is longer than the context; IndexError when an id is outside the vocabulary.
    */
   forward(ids: Tensor, options: EncoderOptions = {}): Tensor {
-    const names = ['attentionMask', 'attentions'] as const;
-    const padding = encoderPadding('DistilBertModel', ids, options, this.contextLength, names);
+    const padding = encoderPadding('DistilBertModel', ids, options, this.contextLength, encoderOptions);
     return scope(() => {
-      let x = this.embeddings.forward(ids); // (B, T, C)
-      const context = { padding, attentions: options.attentions };
-      for (const layer of this.transformer.layer) x = layer.forward(x, context);
-      return x;
+      const { packing } = padding;
+      const x = this.embeddings.forward(ids, packing);
+      const context = { ...padding, attentions: options.attentions };
+      const y = runLayers(once(this, context), this.transformer.layer, x, context, (layer, z, shared) =>
+        layer.forward(z, shared),
+      );
+      return packing === null ? y : unpack(y, packing); // (B, T, C)
     });
   }
 }
@@ -425,7 +439,7 @@ export class DistilBertForSequenceClassification extends Module {
   /** Logits of the classes, (B, L). For training see {@link classificationLoss}. */
   forward(ids: Tensor, options: EncoderOptions = {}): Tensor {
     return scope(() => {
-      const first = select(this.distilbert.forward(ids, options), 1, 0); // (B, C)
+      const first = select(this.distilbert.forward(ids, onlyReading(options, firstPlaces(ids))), 1, 0); // (B, C)
       return this.classifier.forward(this.dropout.forward(relu(this.pre_classifier.forward(first))));
     });
   }

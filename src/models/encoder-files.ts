@@ -5,7 +5,13 @@
  * the base's own class does not.
  */
 
-import { ArgumentError, defaultGenerator, type Generator, StateDictError } from '../../lib/index.js';
+import {
+  ArgumentError,
+  defaultGenerator,
+  type Generator,
+  StateDictError,
+  type Tensor,
+} from '../../lib/index.js';
 import { checkOptions } from '../../lib/errors.js';
 import { type Module } from '../nn/index.js';
 import { labelConfig } from './labels.js';
@@ -135,11 +141,21 @@ export function saveEncoder(
   const labels = id2label === null ? {} : labelConfig(Object.values(id2label as Record<string, string>));
   saveCheckpoint(
     folder,
-    model,
+    { stateDict: () => withAliases(model.stateDict()) },
     { architectures: [architectureOf(model)], model_type: modelType, ...config, ...labels },
     { prefix: '', unprefixed: /^/, ignored: /^$/, tied: [] },
     options,
   );
+}
+
+/** A head of its own has one bias, which Hugging Face's class has, and wants in the file, twice. */
+function withAliases(state: ReadonlyMap<string, Tensor>): Map<string, Tensor> {
+  const all = new Map(state);
+  for (const [name, tensor] of state) {
+    const alias = name.replace(/^(cls\.predictions|lm_head)\.decoder\.bias$/, '$1.bias');
+    all.set(alias, tensor);
+  }
+  return all;
 }
 
 /** Our classes have Hugging Face's names. */

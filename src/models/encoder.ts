@@ -1,7 +1,8 @@
 /**
- * What encoders share: the checks of their inputs, padding as a mask over the scores, and the ways to make one vector of a
- * text's many. Texts of unequal length are padded at their ends, and the mask says where; the outputs of tokens do not
- * depend on padding, the outputs of padding mean nothing.
+ * What encoders share: the checks of their inputs, what becomes of padding, and the ways to make one vector of a text's
+ * many. Texts of unequal length are padded at their ends, and the mask says where; the outputs of tokens do not depend on
+ * padding. Those of padding mean nothing, but Hugging Face's models compute them, and so do these; with `skipPadding`
+ * they leave it out (packing.ts), which is what everything does here that needs the tokens only.
  */
 
 import {
@@ -23,6 +24,8 @@ import {
 } from '../../lib/index.js';
 import { checkOptions } from '../../lib/errors.js';
 import { checkTensor } from '../../lib/tensor.js';
+import type { Recompute } from '../nn/index.js';
+import { type Packing, packingOf } from './packing.js';
 
 /** Arguments of an encoder's `forward` beside the ids. */
 export interface EncoderOptions {
@@ -30,6 +33,11 @@ export interface EncoderOptions {
   readonly attentionMask?: Tensor;
   /** A list that the attention weights of each layer, (B, H, T, T), are added to: for looking inside. They are kept. */
   readonly attentions?: Tensor[];
+  /**
+   * Spend no work on padding: its outputs are zeros. Not by default, as Hugging Face's are what attention makes of them.
+   * With `attentions` it makes no difference.
+   */
+  readonly skipPadding?: boolean;
 }
 
 /** Arguments of {@link EncoderOptions} and the segments of a pair of texts. */
@@ -41,8 +49,35 @@ export interface SegmentedEncoderOptions extends EncoderOptions {
 // What Hugging Face adds to the scores of padding: a row without any token then sees all keys alike, instead of NaN.
 const hidden = -3.4028234663852886e38;
 
+/** Names of {@link EncoderOptions}. */
+export const encoderOptions = ['attentionMask', 'attentions', 'skipPadding'] as const;
+
+/** The options with padding skipped, for who reads the outputs of some `places` (row · T + column) only, if all are tokens. */
+export function onlyReading<O extends EncoderOptions>(options: O, places: Iterable<number>): O {
+  const { attentionMask, skipPadding } = options;
+  if (skipPadding !== undefined || attentionMask === undefined) return options;
+  const tokens = attentionMask.data;
+  for (const place of places) if (tokens[place] === 0) return options;
+  return { ...options, skipPadding: true };
+}
+
+/** The places of the first positions. */
+export const firstPlaces = ({ shape: [B, T] }: Tensor): Int32Array =>
+  Int32Array.from({ length: B }, (_, row) => row * T);
+
+/** What becomes of a batch's padding; neither where there is none. */
+export interface Padding {
+  /** Padding is left out. */
+  readonly packing: Packing | null;
+  /** Padding is kept, and this is added to the scores: (B, 1, 1, T). */
+  readonly mask: Tensor | null;
+}
+
+/** All are tokens. */
+export const noPadding: Padding = { packing: null, mask: null };
+
 /**
- * Checks ids and options and gives what is added to the scores: (B, 1, 1, T), or null where nothing is padded.
+ * Checks ids and options and says what becomes of the padding.
  *
  * @param limit Longest sequence of the model.
  * @param known The options that the model has.
@@ -53,31 +88,37 @@ export function encoderPadding(
   ids: Tensor,
   options: SegmentedEncoderOptions,
   limit: number,
-  known: readonly (keyof SegmentedEncoderOptions)[] = ['attentionMask', 'attentions', 'tokenTypeIds'],
-): Tensor | null {
+  known: readonly (keyof SegmentedEncoderOptions)[] = [...encoderOptions, 'tokenTypeIds'],
+): Padding {
   checkTensor(model, ids);
   checkOptions(model, options, known);
   if (ids.rank !== 2 || ids.size === 0 || ids.shape[1] > limit) {
     const most = limit === Infinity ? 'T at least 1' : `T from 1 to ${limit}`;
     throw new ShapeError(`${model}: ids must be (B, T) with ${most}, got ${formatShape(ids.shape)}`);
   }
-  const { attentionMask: mask, tokenTypeIds } = options;
+  const { attentionMask: mask, tokenTypeIds, attentions, skipPadding = false } = options;
   if (tokenTypeIds !== undefined) checkLikeIds(model, 'tokenTypeIds', tokenTypeIds, 'int32', ids.shape);
-  return mask === undefined ? null : paddingOf(model, mask, ids.shape);
+  return mask === undefined
+    ? noPadding
+    : paddingOf(model, mask, ids.shape, !skipPadding || attentions !== undefined);
 }
 
-/** What is added to the scores of keys under a mask of `shape`, (B, S): (B, 1, 1, S), or null where nothing is padded. */
-export function paddingOf(model: string, mask: Tensor, shape: readonly number[]): Tensor | null {
+/** What becomes of the padding that a mask of `shape`, (B, S), says. @param kept Whether it must stay in its places. */
+export function paddingOf(model: string, mask: Tensor, shape: readonly number[], kept: boolean): Padding {
   checkLikeIds(model, 'attentionMask', mask, 'bool', shape);
   const tokens = mask.data as Uint8Array;
-  if (tokens.every((token) => token !== 0)) return null;
+  if (tokens.every((token) => token !== 0)) return noPadding;
   if (tokens.every((token) => token === 0)) {
     throw new ArgumentError(
       `${model}: attentionMask has no token, all of ${formatShape(shape)} is padding; true marks a token`,
     );
   }
-  return reshape(where(mask, 0, tensor(hidden)), [shape[0], 1, 1, shape[1]]);
+  return kept ? { packing: null, mask: hidingMask(mask) } : { packing: packingOf(mask), mask: null };
 }
+
+/** What is added to the scores of keys: (B, 1, 1, S). */
+export const hidingMask = (mask: Tensor): Tensor =>
+  reshape(where(mask, 0, tensor(hidden)), [mask.shape[0], 1, 1, mask.shape[1]]);
 
 function checkLikeIds(
   model: string,
@@ -150,4 +191,13 @@ function checkRows(mask: Tensor, [B, T]: readonly number[]): void {
       throw new ArgumentError(`poolTokens: row ${row} has no token, only padding`);
     }
   }
+}
+
+/** How to run layers whose attention weights may be wanted: they are listed once, so nothing is then run twice. */
+export function once(
+  module: { readonly recompute: Recompute },
+  context: { readonly attentions?: Tensor[]; readonly crossAttentions?: Tensor[] },
+): { readonly recompute: Recompute } {
+  const listed = context.attentions !== undefined || context.crossAttentions !== undefined;
+  return listed ? { recompute: 'off' } : module;
 }

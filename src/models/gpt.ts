@@ -27,7 +27,7 @@ import {
   type Tensor,
   transpose,
 } from '../../lib/index.js';
-import { Conv1D, Dropout, Embedding, LayerNorm, Linear, Module, RMSNorm } from '../nn/index.js';
+import { Conv1D, Dropout, Embedding, LayerNorm, Linear, Module, RMSNorm, runLayers } from '../nn/index.js';
 import { KVCache, type LayerCache } from './cache.js';
 import {
   type Checkpoint,
@@ -57,6 +57,8 @@ import {
   causalMask,
   type DecoderOptions,
   type Placement,
+  inOneRow,
+  inRows,
   placeTokens,
   visibility,
 } from './placement.js';
@@ -292,18 +294,21 @@ export class GPT extends Module {
     return scope(() => {
       const placement = this.#place(ids, options);
       const context = { ...placement, rotary: this.#rotary?.at(placement) ?? null };
-      const tokens = this.wte.forward(ids); // (B, T, C)
+      const tokens = this.wte.forward(inOneRow(ids, placement)); // (B, T, C)
       const embedded = this.wpe === null ? tokens : add(tokens, this.wpe.forward(placement.positions));
-      let x = this.drop.forward(embedded);
-      for (const [i, block] of this.h.entries()) x = block.forward(x, context, options.cache?.layers[i]);
-      return this.ln_f.forward(options.lastOnly ? slice(x, 1, -1) : x);
+      const x = runLayers(this, this.h, this.drop.forward(embedded), context, (block, y, shared, i) =>
+        block.forward(y, shared, options.cache?.layers[i]),
+      );
+      const y = inRows(x, ids, placement);
+      return this.ln_f.forward(options.lastOnly ? slice(y, 1, -1) : y);
     });
   }
 
   #place(ids: Tensor, options: DecoderOptions): Placement {
     const placement = placeTokens('GPT', ids, options, this.contextLength);
     if (!this.config.use_explicit_mask || !placement.causal) return placement;
-    const shown = causalMask(ids.shape[1], placement.columns, { window: this.config.sliding_window });
+    const queries = placement.documents === null ? ids.shape[1] : placement.columns;
+    const shown = causalMask(queries, placement.columns, { window: this.config.sliding_window });
     const causal = reshape(asScores(shown), [1, 1, ...shown.shape]);
     const mask = placement.mask === null ? causal : add(causal, placement.mask);
     return { ...placement, mask, causal: false };

@@ -65,3 +65,11 @@ export { T5, type T5Config, type T5DecoderOptions, type T5Preset } from './t5.js
 export { GPT } from './gpt.js';
 export type { GPTConfig, GPTPreset, GPTSwitches } from './gpt-config.js';
 export type { LoadModelOptions, SaveModelOptions } from './pretrained.js';
+export {
+  holdsLora,
+  loadLora,
+  loraBase,
+  loraTrainable,
+  saveLora,
+  type SaveLoraOptions,
+} from './lora-files.js';

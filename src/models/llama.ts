@@ -22,7 +22,7 @@ import {
   type Tensor,
   transpose,
 } from '../../lib/index.js';
-import { Embedding, Linear, Module, RMSNorm } from '../nn/index.js';
+import { Embedding, Linear, Module, RMSNorm, runLayers } from '../nn/index.js';
 import { KVCache, type LayerCache } from './cache.js';
 import { type Checkpoint, type ConfigFile, type GenerationConfig, tokenIds } from './checkpoint.js';
 import { checkFits } from './config.js';
@@ -39,7 +39,14 @@ import {
   presetConfig,
   windowOf,
 } from './llama-config.js';
-import { type DecoderOptions, type Placement, placeTokens, visibility } from './placement.js';
+import {
+  type DecoderOptions,
+  inOneRow,
+  inRows,
+  type Placement,
+  placeTokens,
+  visibility,
+} from './placement.js';
 import {
   loadCheckpoint,
   type LoadModelOptions,
@@ -257,9 +264,12 @@ export class Llama extends Module {
     return scope(() => {
       const placement = placeTokens('Llama', ids, options, this.contextLength);
       const context = { ...placement, rotary: this.#rotary.at(placement) };
-      let x = this.embed_tokens.forward(ids); // (B, T, C)
-      for (const [i, layer] of this.layers.entries()) x = layer.forward(x, context, options.cache?.layers[i]);
-      return this.norm.forward(options.lastOnly ? slice(x, 1, -1) : x);
+      const embedded = this.embed_tokens.forward(inOneRow(ids, placement)); // (B, T, C)
+      const x = runLayers(this, this.layers, embedded, context, (layer, y, shared, i) =>
+        layer.forward(y, shared, options.cache?.layers[i]),
+      );
+      const y = inRows(x, ids, placement);
+      return this.norm.forward(options.lastOnly ? slice(y, 1, -1) : y);
     });
   }
 }

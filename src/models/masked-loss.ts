@@ -15,10 +15,10 @@ import {
   type Tensor,
   tensor,
 } from '../../lib/index.js';
-import { type SegmentedEncoderOptions } from './encoder.js';
+import { type EncoderOptions, firstPlaces, onlyReading, type SegmentedEncoderOptions } from './encoder.js';
 
 /** An encoder that predicts tokens. */
-export interface MaskedLanguageModel<O = SegmentedEncoderOptions> {
+export interface MaskedLanguageModel<O extends EncoderOptions = SegmentedEncoderOptions> {
   /** (B, T) int32 to (B, T, C) */
   hidden(ids: Tensor, options?: O): Tensor;
   /** (N, C) to (N, V) */
@@ -38,14 +38,16 @@ interface PairModel extends MaskedLanguageModel {
  * @param ids (B, T) int32
  * @param labels (B, T) int32: the token that stood where it is masked now, -100 elsewhere.
  */
-export function maskedTokenLoss<O = SegmentedEncoderOptions>(
+export function maskedTokenLoss<O extends EncoderOptions = SegmentedEncoderOptions>(
   model: MaskedLanguageModel<O>,
   ids: Tensor,
   labels: Tensor,
   options?: O,
 ): Tensor {
   checkLabels(ids, labels);
-  return scope(() => tokenLoss(model, model.hidden(ids, options), labels));
+  const places = labelled(labels);
+  const read = options && onlyReading(options, places);
+  return scope(() => tokenLoss(model, model.hidden(ids, read), labels, places));
 }
 
 /**
@@ -63,17 +65,26 @@ export function preTrainingLoss(
   options?: SegmentedEncoderOptions,
 ): Tensor {
   checkLabels(ids, labels);
+  const places = labelled(labels);
+  const read = options && onlyReading(options, [...places, ...firstPlaces(ids)]);
   return scope(() => {
-    const hidden = model.hidden(ids, options);
-    return add(tokenLoss(model, hidden, labels), crossEntropy(model.relate(hidden), relationships));
+    const hidden = model.hidden(ids, read);
+    return add(tokenLoss(model, hidden, labels, places), crossEntropy(model.relate(hidden), relationships));
   });
 }
 
-function tokenLoss(model: MaskedLanguageModel<never>, hidden: Tensor, labels: Tensor): Tensor {
-  const { data } = labels;
-  const places = Int32Array.from(data.keys()).filter((i) => data[i] !== -100);
+/** Where the labels are: row · T + column. */
+const labelled = ({ data }: Tensor): Int32Array =>
+  Int32Array.from(data.keys()).filter((i) => data[i] !== -100);
+
+function tokenLoss(
+  model: MaskedLanguageModel<never>,
+  hidden: Tensor,
+  labels: Tensor,
+  places: Int32Array,
+): Tensor {
   const rows = indexSelect(reshape(hidden, [-1, hidden.shape[2]]), 0, tensor(places)); // (N, C)
-  return crossEntropy(model.predict(rows), tensor(Int32Array.from(places, (i) => data[i])));
+  return crossEntropy(model.predict(rows), tensor(Int32Array.from(places, (i) => labels.data[i])));
 }
 
 function checkLabels(ids: Tensor, labels: Tensor): void {

@@ -7,7 +7,9 @@
 import {
   arange,
   ArgumentError,
+  type AttentionOptions,
   DTypeError,
+  IndexError,
   formatShape,
   logicalOr,
   lt,
@@ -40,19 +42,30 @@ export interface DecoderOptions {
    * the causal rule and the model's window, for a prefix that sees itself whole, say; see {@link causalMask}.
    */
   readonly attentionMask?: Tensor;
+  /**
+   * (B, T) int32: the column at which the document of each token begins, for documents that are packed side by side. Tokens
+   * see their own document only, and positions count from its beginning, so each has the outputs it has alone. Not with a
+   * cache or an attentionMask.
+   */
+  readonly documentStarts?: Tensor;
 }
 
 /** See the head of this file. */
 export interface Placement {
-  /** int32: (T), or (B, T) where rows are padded. */
+  /** int32: (T), (B, T) where rows are padded, or (1, B · T) where documents are kept apart. */
   readonly positions: Tensor;
   /** The least position, and one more than the greatest. */
   readonly start: number;
   readonly end: number;
-  /** Cached positions and the ids together, S. */
+  /** Cached positions and the ids together, S; of documents, the tokens of the longest. */
   readonly columns: number;
   /** Added to the scores: 0 and -Infinity, (B, 1, 1, S) for padding, or (B, 1, T, S); null where nothing is to hide. */
   readonly mask: Tensor | null;
+  /**
+   * The lengths of the documents that stand side by side; null where every row is one. The model then takes all rows as one,
+   * (1, B · T), and attention keeps the documents apart.
+   */
+  readonly documents: Int32Array | null;
   /** Whether attention hides later keys, and those before the window, by itself. */
   readonly causal: boolean;
 }
@@ -66,7 +79,7 @@ export interface Placement {
 export function placeTokens(
   model: string,
   ids: Tensor,
-  { cache, attentionMask }: DecoderOptions,
+  { cache, attentionMask, documentStarts }: DecoderOptions,
   limit: number,
 ): Placement {
   const past = cache?.length ?? 0;
@@ -78,8 +91,16 @@ export function placeTokens(
     );
   }
   const [batch, length] = ids.shape;
-  const placed = { start: past, end, columns: end, mask: null, causal: true };
+  const placed = { start: past, end, columns: end, mask: null, documents: null, causal: true };
   const inOrder = (): Tensor => arange(past, end, 1, { dtype: 'int32' });
+  if (documentStarts !== undefined) {
+    if (cache !== undefined || attentionMask !== undefined) {
+      throw new ArgumentError(`${model}: documentStarts do not go together with a cache or an attentionMask`);
+    }
+    const documents = documentLengths(model, documentStarts, [batch, length]);
+    const longest = documents.reduce((a, b) => Math.max(a, b));
+    return { ...placed, positions: countedAnew(documents), end: longest, columns: longest, documents };
+  }
   if (attentionMask === undefined) return { ...placed, positions: inOrder() };
   checkMask(model, attentionMask, [batch, length, end]);
   if (attentionMask.rank === 4) {
@@ -114,6 +135,38 @@ function checkMask(model: string, mask: Tensor, [B, T, S]: readonly [number, num
   }
 }
 
+/** The lengths of the documents, row by row. */
+function documentLengths(model: string, starts: Tensor, shape: readonly number[]): Int32Array {
+  checkTensor(model, starts);
+  if (starts.dtype !== 'int32' || !sameShape(starts.shape, shape)) {
+    throw new ShapeError(
+      `${model}: documentStarts must be (B, T) ${formatShape(shape)} of int32, got ${starts.dtype} ${formatShape(starts.shape)}`,
+    );
+  }
+  const columns = starts.data;
+  const lengths: number[] = [];
+  for (let i = 0; i < columns.length; i++) {
+    const column = i % shape[1];
+    if (columns[i] === column) lengths.push(1);
+    else if (column > 0 && columns[i] === columns[i - 1]) lengths[lengths.length - 1]++;
+    else {
+      throw new IndexError(
+        `${model}: documentStarts must be that of the token before or the token's own column, got ${columns[i]} at column ` +
+          `${column} of row ${Math.floor(i / shape[1])}`,
+      );
+    }
+  }
+  return Int32Array.from(lengths);
+}
+
+/** Positions from 0 in each document: (1, N) int32. */
+function countedAnew(lengths: Int32Array): Tensor {
+  const positions = new Int32Array(lengths.reduce((a, b) => a + b));
+  let at = 0;
+  for (const length of lengths) for (let i = 0; i < length; i++) positions[at++] = i;
+  return tensor(positions, { shape: [1, positions.length] });
+}
+
 /** For the last `length` columns: how many tokens stand before, 0 for padding. */
 function paddedPositions(tokens: Uint8Array, batch: number, length: number): Int32Array {
   const columns = tokens.length / batch;
@@ -134,17 +187,27 @@ function paddedPositions(tokens: Uint8Array, batch: number, length: number): Int
  * @param window How many keys a query sees; null for all.
  */
 export function visibility(
-  { mask, causal }: Pick<Placement, 'mask' | 'causal'>,
+  { mask, documents, causal }: Pick<Placement, 'mask' | 'documents' | 'causal'>,
   keys: Tensor,
   window: number | null,
-): { causal: boolean; window: number; mask: Tensor | null } {
-  const skipped = mask === null ? 0 : mask.shape[3] - keys.shape[2];
+): Pick<AttentionOptions, 'causal' | 'window' | 'mask' | 'queryLengths' | 'keyLengths'> {
+  const hidesColumns = mask !== null && documents === null && mask.shape[3] > keys.shape[2];
   return {
     causal,
     window: causal ? (window ?? 0) : 0,
-    mask: mask !== null && skipped > 0 ? slice(mask, 3, skipped) : mask,
+    mask: hidesColumns ? slice(mask, 3, mask.shape[3] - keys.shape[2]) : mask,
+    queryLengths: documents,
+    keyLengths: documents,
   };
 }
+
+/** The ids (B, T) as one row of documents, (1, B · T), where these are kept apart. */
+export const inOneRow = (ids: Tensor, { documents }: Pick<Placement, 'documents'>): Tensor =>
+  documents === null ? ids : reshape(ids, [1, -1]);
+
+/** What came of them, in rows again: (B, T, C). */
+export const inRows = (x: Tensor, ids: Tensor, { documents }: Pick<Placement, 'documents'>): Tensor =>
+  documents === null ? x : reshape(x, [...ids.shape, -1]);
 
 /** Options of {@link causalMask}. */
 export interface CausalMaskOptions {

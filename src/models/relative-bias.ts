@@ -4,7 +4,7 @@
  * logarithm. The rule is Hugging Face's, in float32 as there, which decides at the bounds of the ranges.
  */
 
-import { indexSelect, reshape, type Tensor, tensor, transpose } from '../../lib/index.js';
+import { indexSelect, type Tensor, tensor, transpose } from '../../lib/index.js';
 
 /** How distances become buckets. */
 export interface BucketRule {
@@ -32,20 +32,15 @@ export function relativeBucket(
 }
 
 /**
- * The bias of `queries` positions, the last of `keys`, over these keys.
+ * The bias of `queries` positions, the last of `keys`, over these keys, as `relativeBias` of attention takes it: one number
+ * for each distance of the query behind the key.
  *
  * @param table (buckets, H)
- * @returns (1, H, queries, keys)
+ * @returns (H, queries + keys - 1)
  */
 export function relativeBias(table: Tensor, queries: number, keys: number, rule: BucketRule): Tensor {
-  // Of each distance once: from the last query to the first key, up to the first query to the last key.
-  const byDistance = Int32Array.from({ length: keys + queries - 1 }, (_, i) =>
-    relativeBucket(i + 1 - keys, rule),
+  const buckets = Int32Array.from({ length: queries + keys - 1 }, (_, i) =>
+    relativeBucket(queries - 1 - i, rule),
   );
-  const buckets = new Int32Array(queries * keys);
-  for (let i = 0; i < queries; i++) {
-    buckets.set(byDistance.subarray(queries - 1 - i, queries - 1 - i + keys), i * keys);
-  }
-  const bias = indexSelect(transpose(table, 0, 1), 1, tensor(buckets)); // (H, queries · keys)
-  return reshape(bias, [1, table.shape[1], queries, keys]);
+  return transpose(indexSelect(table, 0, tensor(buckets)), 0, 1);
 }

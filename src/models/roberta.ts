@@ -38,7 +38,7 @@ import {
 import { answerLogits } from './bert-heads.js';
 import { checkFits } from './config.js';
 import { type Checkpoint } from './checkpoint.js';
-import { encoderPadding, type EncoderOptions } from './encoder.js';
+import { encoderOptions, encoderPadding, type EncoderOptions, firstPlaces, onlyReading } from './encoder.js';
 import {
   type EncoderPart,
   type LoadedEncoder,
@@ -47,6 +47,7 @@ import {
   saveEncoder,
 } from './encoder-files.js';
 import { type AnswerLogits, labelNames } from './labels.js';
+import { pack, type Packing } from './packing.js';
 import { type SaveModelOptions } from './pretrained.js';
 
 /** The keys of Hugging Face's config.json for `model_type` roberta, which are BERT's. */
@@ -103,10 +104,13 @@ class Embeddings extends Module {
     this.dropout = new Dropout(c.hidden_dropout_prob, generator);
   }
 
-  forward(ids: Tensor): Tensor {
-    const positions = this.position_embeddings.forward(positionsOf(ids, this.c.pad_token_id!)); // (B, T, C)
+  /** @returns (B, T, C), or (1, N, C) packed */
+  forward(ids: Tensor, packing: Packing | null): Tensor {
+    const tokens = (x: Tensor): Tensor => (packing === null ? x : pack(x, packing));
+    const positions = tokens(positionsOf(ids, this.c.pad_token_id!));
     const segment = slice(this.token_type_embeddings.weight, 0, 0, 1); // (1, C)
-    const sum = add(add(this.word_embeddings.forward(ids), segment), positions);
+    const words = this.word_embeddings.forward(tokens(ids));
+    const sum = add(add(words, segment), this.position_embeddings.forward(positions));
     return this.dropout.forward(this.LayerNorm.forward(sum));
   }
 }
@@ -190,11 +194,11 @@ export class RobertaModel extends Module {
    * @throws ShapeError when the sequence is longer than the context; IndexError when an id is outside the vocabulary.
    */
   forward(ids: Tensor, options: EncoderOptions = {}): Tensor {
-    const known = ['attentionMask', 'attentions'] as const;
-    const padding = encoderPadding('RobertaModel', ids, options, this.contextLength, known);
-    return scope(() =>
-      this.encoder.forward(this.embeddings.forward(ids), { padding, attentions: options.attentions }),
-    );
+    const padding = encoderPadding('RobertaModel', ids, options, this.contextLength, encoderOptions);
+    return scope(() => {
+      const x = this.embeddings.forward(ids, padding.packing);
+      return this.encoder.forward(x, { ...padding, attentions: options.attentions });
+    });
   }
 
   /** See {@link BertModel.pool}. */
@@ -325,7 +329,8 @@ export class RobertaForSequenceClassification extends Module {
 
   /** Logits of the classes, (B, L). For training see {@link classificationLoss}. */
   forward(ids: Tensor, options: EncoderOptions = {}): Tensor {
-    return scope(() => this.classifier.forward(this.roberta.forward(ids, options)));
+    const read = onlyReading(options, firstPlaces(ids));
+    return scope(() => this.classifier.forward(this.roberta.forward(ids, read)));
   }
 }
 

@@ -8,10 +8,12 @@ import { KVCache } from './cache.js';
 
 /** What cross-attention needs of the encoder's output. */
 interface Source {
-  /** Keys and values of each layer, each (B, H, S, D). */
+  /** Keys and values of each layer, each (B, H, S, D), or packed (1, H, sum of the lengths, D). */
   readonly layers: readonly (readonly [Tensor, Tensor])[];
   /** Added to the scores, (B, 1, 1, S), or null. */
-  readonly padding: Tensor | null;
+  readonly mask: Tensor | null;
+  /** The lengths of the texts where they are packed, else null. */
+  readonly lengths: Int32Array | null;
 }
 
 export class Seq2SeqCache extends KVCache {
@@ -34,18 +36,10 @@ export class Seq2SeqCache extends KVCache {
 
   override reorder(rows: ArrayLike<number>, from = 0): void {
     super.reorder(rows, from);
-    const { layers, padding } = this.#source ?? { layers: [], padding: null };
+    if (this.#source === null) return;
     const order = Array.from(rows, (row) => this.#rows[row]);
-    if (this.#source === null || String(order) === String(this.#rows)) return;
-    const picked = scope(() => {
-      const ids = tensor(Int32Array.from(rows));
-      const pick = (t: Tensor): Tensor => indexSelect(t, 0, ids);
-      return {
-        layers: layers.map(([k, v]) => [pick(k), pick(v)] as const),
-        padding: padding && pick(padding),
-      };
-    });
-    this.fill(picked);
+    if (String(order) === String(this.#rows)) return;
+    this.fill(pickRows(this.#source, Array.from(rows)));
     this.#rows = order;
   }
 
@@ -65,7 +59,27 @@ export class Seq2SeqCache extends KVCache {
   }
 }
 
-const tensorsOf = ({ layers, padding }: Source): Tensor[] => [
+/** The texts of `rows`, copied. */
+function pickRows({ layers, mask, lengths }: Source, rows: readonly number[]): Source {
+  return scope(() => {
+    const ids = lengths === null ? rows : rows.flatMap((row) => range(lengths, row));
+    const picked = tensor(Int32Array.from(ids));
+    const pick = (t: Tensor): Tensor => indexSelect(t, lengths === null ? 0 : 2, picked);
+    return {
+      layers: layers.map(([k, v]) => [pick(k), pick(v)] as const),
+      mask: mask && pick(mask),
+      lengths: lengths && Int32Array.from(rows, (row) => lengths[row]),
+    };
+  });
+}
+
+/** The rows of a packed text. */
+function range(lengths: Int32Array, text: number): number[] {
+  const start = lengths.subarray(0, text).reduce((sum, length) => sum + length, 0);
+  return Array.from({ length: lengths[text] }, (_, i) => start + i);
+}
+
+const tensorsOf = ({ layers, mask }: Source): Tensor[] => [
   ...layers.flat(),
-  ...(padding === null ? [] : [padding]),
+  ...(mask === null ? [] : [mask]),
 ];

@@ -62,7 +62,7 @@ export function seq2seqLoss(
 ): Tensor {
   const decoderIds = shiftRight(labels, model.config);
   return scope(() => {
-    const encoderOutput = model.encode(ids, options);
+    const encoderOutput = model.encode(ids, { ...options, skipPadding: true });
     const hidden = model.hidden(decoderIds, { encoderOutput, encoderMask: options.attentionMask });
     return linearCrossEntropy(hidden, model.headWeight, labels);
   });

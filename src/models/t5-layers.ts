@@ -5,6 +5,7 @@
 
 import {
   add,
+  type AttentionOptions,
   attentionWeights,
   type Generator,
   mul,
@@ -15,21 +16,31 @@ import {
   type Tensor,
   transpose,
 } from '../../lib/index.js';
-import { Dropout, Embedding, Linear, Module, RMSNorm } from '../nn/index.js';
+import { Dropout, Embedding, Linear, Module, RMSNorm, runLayers } from '../nn/index.js';
 import { type Activation, activations } from './activations.js';
 import { type LayerCache } from './cache.js';
+import { once } from './encoder.js';
 import { relativeBias } from './relative-bias.js';
 import { type Seq2SeqCache } from './seq2seq-cache.js';
 import { type T5Config } from './t5.js';
 
+/** Which keys attention sees, and what it adds to the scores. */
+export interface T5Scores {
+  /** The bias by distance, (H, T + S - 1), or null where it is part of the mask. */
+  readonly relativeBias: Tensor | null;
+  /** Added to the scores, broadcast to (B, H, T, S), or null. */
+  readonly mask: Tensor | null;
+  /** The lengths of texts that are packed (packing.ts): in self-attention of queries and keys, else of keys. */
+  readonly lengths: Int32Array | null;
+}
+
 /** What the layers of a stack share in a forward pass. */
 export interface T5Context {
-  /** Added to the scores of self-attention: (1, H, T, S), where the encoder's text is padded (B, H, S, S). */
-  readonly bias: Tensor;
-  /** Keys and values of the encoder's output for a layer of the decoder. */
-  readonly source?: (layer: number) => readonly [Tensor, Tensor];
-  /** Added to the scores over these, or null. */
-  readonly padding?: Tensor | null;
+  readonly self: T5Scores;
+  /** The decoder's: the encoder's output, or each layer's keys and values of it. */
+  readonly source?: Tensor | readonly (readonly [Tensor, Tensor])[];
+  /** The attention to these. */
+  readonly cross?: T5Scores;
   /** Where attention weights are wanted: of self-attention, and of the attention to the encoder's output. */
   readonly attentions?: Tensor[];
   readonly crossAttentions?: Tensor[];
@@ -77,11 +88,14 @@ class Attention extends Module {
 
   /** @param x (B, T, C) */
   forward(x: Tensor, [k, v]: readonly [Tensor, Tensor], options: AttentionContext): Tensor {
-    const { mask, causal, attentions } = options;
+    const { mask, relativeBias, queryLengths, keyLengths, causal, attentions } = options;
     const q = this.#heads(this.q.forward(x));
     attentions?.push(attentionWeights(q, k, { mask, causal, scale: 1 }).keep());
     const y = scaledDotProductAttention(q, k, v, {
       mask,
+      relativeBias,
+      queryLengths,
+      keyLengths,
       causal,
       scale: 1,
       dropout: this.training ? this.c.dropout_rate : 0,
@@ -91,11 +105,10 @@ class Attention extends Module {
   }
 }
 
-interface AttentionContext {
-  readonly mask: Tensor | null;
-  readonly causal: boolean;
-  readonly attentions: Tensor[] | undefined;
-}
+type AttentionContext = Pick<
+  AttentionOptions,
+  'mask' | 'relativeBias' | 'queryLengths' | 'keyLengths' | 'causal'
+> & { readonly attentions: Tensor[] | undefined };
 
 /** A residual branch: x + dropout(sublayer(norm(x))). */
 abstract class Branch extends Module {
@@ -126,10 +139,11 @@ class SelfAttentionLayer extends Branch {
     this.SelfAttention = new Attention(c, generator, hasBias);
   }
 
-  forward(x: Tensor, { bias, attentions }: T5Context, cache?: LayerCache): Tensor {
+  forward(x: Tensor, { self: { lengths, ...scores }, attentions }: T5Context, cache?: LayerCache): Tensor {
     return this.around(x, (normed) => {
       const fresh = this.SelfAttention.keysAndValues(normed);
-      const options = { mask: bias, causal: this.causal, attentions };
+      const packed = { queryLengths: lengths, keyLengths: lengths };
+      const options = { ...scores, ...packed, causal: this.causal, attentions };
       return this.SelfAttention.forward(normed, cache?.append(...fresh) ?? fresh, options);
     });
   }
@@ -143,10 +157,14 @@ export class CrossAttentionLayer extends Branch {
     this.EncDecAttention = new Attention(c, generator);
   }
 
-  forward(x: Tensor, source: readonly [Tensor, Tensor], context: T5Context): Tensor {
-    const { padding = null, crossAttentions } = context;
-    const options = { mask: padding, causal: false, attentions: crossAttentions };
-    return this.around(x, (normed) => this.EncDecAttention.forward(normed, source, options));
+  forward(x: Tensor, context: T5Context, index: number): Tensor {
+    const { source } = context;
+    const pair = Array.isArray(source)
+      ? (source as readonly (readonly [Tensor, Tensor])[])[index]
+      : this.EncDecAttention.keysAndValues(source as Tensor);
+    const { lengths, ...scores } = context.cross!;
+    const options = { ...scores, keyLengths: lengths, causal: false, attentions: context.crossAttentions };
+    return this.around(x, (normed) => this.EncDecAttention.forward(normed, pair, options));
   }
 }
 
@@ -221,7 +239,7 @@ class Block extends Module {
     return scope(() => {
       const attended = this.layer[0].forward(x, context, cache);
       if (this.layer.length === 2) return this.layer[1].forward(attended);
-      return this.layer[2].forward(this.layer[1].forward(attended, context.source!(index), context));
+      return this.layer[2].forward(this.layer[1].forward(attended, context, index));
     });
   }
 }
@@ -244,7 +262,7 @@ export class T5Stack extends Module {
     this.dropout = new Dropout(c.dropout_rate, generator);
   }
 
-  /** The bias of `queries` positions, the last of `keys`: (1, H, queries, keys). */
+  /** The bias of `queries` positions, the last of `keys`: (H, queries + keys - 1). */
   bias(queries: number, keys: number): Tensor {
     const table = this.block[0].layer[0].SelfAttention.relative_attention_bias!.weight;
     return relativeBias(table, queries, keys, {
@@ -254,14 +272,19 @@ export class T5Stack extends Module {
     });
   }
 
-  /** @param x (B, T, C), embedded ids @param last Whether only the last position is wanted. */
+  /** @param x (B, T, C), or (1, N, C) packed, embedded ids @param last Whether only the last position is wanted. */
   forward(
     x: Tensor,
     context: T5Context,
     { cache, last = false }: { cache?: Seq2SeqCache; last?: boolean } = {},
   ): Tensor {
-    let y = this.dropout.forward(x);
-    for (const [i, block] of this.block.entries()) y = block.forward(y, context, i, cache?.layers[i]);
+    const y = runLayers(
+      once(this, context),
+      this.block,
+      this.dropout.forward(x),
+      context,
+      (block, z, shared, i) => block.forward(z, shared, i, cache?.layers[i]),
+    );
     return this.dropout.forward(this.final_layer_norm.forward(last ? slice(y, 1, -1) : y));
   }
 }

@@ -14,6 +14,7 @@ import {
   ArgumentError,
   ConfigError,
   defaultGenerator,
+  expandRelativeBias,
   formatShape,
   type Generator,
   linear,
@@ -27,7 +28,16 @@ import { checkTensor } from '../../lib/tensor.js';
 import { Embedding, Linear, Module } from '../nn/index.js';
 import { type Activation, activationNames } from './activations.js';
 import { checkConfig, checkFits, knownKeys, type ConfigRules } from './config.js';
-import { encoderPadding, type EncoderOptions, paddingOf } from './encoder.js';
+import {
+  encoderOptions,
+  encoderPadding,
+  type EncoderOptions,
+  hidingMask,
+  noPadding,
+  type Padding,
+  paddingOf,
+} from './encoder.js';
+import { pack, unpack } from './packing.js';
 import { type Checkpoint, type ConfigFile, type GenerationConfig, tokenIds } from './checkpoint.js';
 import {
   loadCheckpoint,
@@ -36,7 +46,7 @@ import {
   type SaveModelOptions,
 } from './pretrained.js';
 import { Seq2SeqCache } from './seq2seq-cache.js';
-import { type CrossAttentionLayer, type T5Context, T5Stack } from './t5-layers.js';
+import { type CrossAttentionLayer, type T5Context, type T5Scores, T5Stack } from './t5-layers.js';
 
 /** The keys of Hugging Face's config.json for `model_type` t5. */
 export interface T5Config {
@@ -241,11 +251,16 @@ export class T5 extends Module {
    * @throws ShapeError when a shape does not fit; IndexError when an id is outside the vocabulary.
    */
   encode(ids: Tensor, options: EncoderOptions = {}): Tensor {
-    const padding = encoderPadding('T5.encode', ids, options, Infinity, ['attentionMask', 'attentions']);
+    const given = encoderPadding('T5.encode', ids, options, Infinity, encoderOptions);
+    const { attentionMask, attentions } = options;
     return scope(() => {
-      const plain = this.encoder.bias(ids.shape[1], ids.shape[1]);
-      const bias = padding === null ? plain : add(plain, padding);
-      return this.encoder.forward(this.shared.forward(ids), { bias, attentions: options.attentions });
+      const padding = inPlace(given, attentionMask);
+      const { packing } = padding;
+      const length = packing === null ? ids.shape[1] : Math.max(...packing.lengths);
+      const self = selfScores(this.encoder.bias(length, length), length, length, padding, attentions);
+      const x = this.shared.forward(packing === null ? ids : pack(ids, packing));
+      const y = this.encoder.forward(x, { self, attentions });
+      return packing === null ? y : unpack(y, packing);
     });
   }
 
@@ -267,9 +282,10 @@ export class T5 extends Module {
     const { cache, lastOnly: last, attentions, crossAttentions } = options;
     this.#checkDecoderIds(decoderIds, options);
     return scope(() => {
-      const { source, padding } = this.#source(decoderIds.shape[0], options);
-      const bias = this.decoder.bias(decoderIds.shape[1], (cache?.length ?? 0) + decoderIds.shape[1]);
-      const context = { bias, source, padding, attentions, crossAttentions };
+      const T = decoderIds.shape[1];
+      const S = (cache?.length ?? 0) + T;
+      const self = selfScores(this.decoder.bias(T, S), T, S, noPadding, attentions);
+      const context = { self, ...this.#source(decoderIds.shape[0], options), attentions, crossAttentions };
       const y = this.decoder.forward(this.shared.forward(decoderIds), context, { cache, last });
       return this.config.scale_decoder_outputs ? mul(y, 1 / Math.sqrt(this.config.d_model)) : y;
     });
@@ -292,23 +308,51 @@ export class T5 extends Module {
     }
   }
 
-  /** Keys and values of the encoder's output, from the cache where it has them. */
-  #source(batch: number, options: T5DecoderOptions): Required<Pick<T5Context, 'source' | 'padding'>> {
-    const { cache, encoderOutput, encoderMask } = options;
-    const compute = (layer: number): readonly [Tensor, Tensor] =>
-      (this.decoder.block[layer].layer[1] as CrossAttentionLayer).EncDecAttention.keysAndValues(
-        encoderOutput!,
-      );
+  /** The encoder's output, or its keys and values from the cache. */
+  #source(batch: number, options: T5DecoderOptions): Required<Pick<T5Context, 'source' | 'cross'>> {
+    const { cache, encoderOutput, encoderMask, crossAttentions } = options;
     if (cache !== undefined && cache.source !== null) {
-      const { layers, padding } = cache.source;
-      return { source: (layer) => layers[layer], padding };
+      const { layers: source, mask, lengths } = cache.source;
+      if (lengths !== null && crossAttentions !== undefined) {
+        throw new ArgumentError('T5: crossAttentions must be asked for from the first call with a cache on');
+      }
+      return { source, cross: { relativeBias: null, mask, lengths } };
     }
-    const padding =
-      encoderMask === undefined ? null : paddingOf('T5', encoderMask, [batch, encoderOutput!.shape[1]]);
-    if (cache === undefined) return { source: compute, padding };
-    const { layers } = cache.fill({ layers: this.decoder.block.map((_, i) => compute(i)), padding });
-    return { source: (layer) => layers[layer], padding };
+    const wanted = crossAttentions !== undefined;
+    const { packing, mask } =
+      encoderMask === undefined
+        ? noPadding
+        : paddingOf('T5', encoderMask, [batch, encoderOutput!.shape[1]], wanted);
+    const read = packing === null ? encoderOutput! : pack(encoderOutput!, packing);
+    const lengths = packing?.lengths ?? null;
+    const cross = { relativeBias: null, mask, lengths };
+    if (cache === undefined) return { source: read, cross };
+    const layers = this.decoder.block.map(({ layer: [, attention] }) =>
+      (attention as CrossAttentionLayer).EncDecAttention.keysAndValues(read),
+    );
+    return { source: cache.fill({ layers, mask, lengths }).layers, cross };
   }
+}
+
+/** Distances are those of the padded batch: texts with gaps stay in their places. */
+function inPlace(padding: Padding, mask: Tensor | undefined): Padding {
+  const { packing } = padding;
+  return packing === null || packing.contiguous ? padding : { packing: null, mask: hidingMask(mask!) };
+}
+
+/** What self-attention of T queries over S keys adds to its scores. To be looked at, the bias must be a mask. */
+function selfScores(
+  bias: Tensor,
+  T: number,
+  S: number,
+  { packing, mask }: Padding,
+  attentions: Tensor[] | undefined,
+): T5Scores {
+  if (mask === null && attentions === undefined) {
+    return { relativeBias: bias, mask: null, lengths: packing?.lengths ?? null };
+  }
+  const whole = expandRelativeBias(bias, T, S);
+  return { relativeBias: null, mask: mask === null ? whole : add(whole, mask), lengths: null };
 }
 
 /** With the defaults; the decoder's output is scaled where the head is tied, unless it is said. */

@@ -12,3 +12,5 @@ export {
   withoutInit,
   type InitOptions,
 } from './layers.js';
+export { checkRecompute, runLayers, segmentLength, type Recompute } from './recompute.js';
+export { Lora, type LoraOptions } from './lora.js';

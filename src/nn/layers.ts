@@ -1,6 +1,7 @@
 /** The layers that models are made of. Each holds its parameters under the names that checkpoints use. */
 
 import {
+  add,
   ArgumentError,
   defaultGenerator,
   dropout,
@@ -11,6 +12,7 @@ import {
   ones,
   randn,
   rmsNorm,
+  scope,
   Tensor,
   to,
   zeros,
@@ -61,8 +63,33 @@ function randomWeight(
   return parameter(shape, () => randn(shape, { std, generator }));
 }
 
+/** What is added to a layer's result, (..., in) to (..., out); see lora.ts. */
+export interface Adapter {
+  forward(x: Tensor, training: boolean): Tensor;
+}
+
+/** A layer y = f(x) that an adapter may stand beside. It is none of the layer's own parameters. */
+abstract class Adaptable extends Module {
+  #adapter: Adapter | null = null;
+
+  /** @internal */
+  get adapter(): Adapter | null {
+    return this.#adapter;
+  }
+
+  set adapter(adapter: Adapter | null) {
+    this.#adapter = adapter;
+  }
+
+  /** The layer's result with what the adapter adds. */
+  protected adapted(layer: () => Tensor, x: Tensor): Tensor {
+    const adapter = this.#adapter;
+    return adapter === null ? layer() : scope(() => add(layer(), adapter.forward(x, this.training)));
+  }
+}
+
 /** y = x Wᵀ + b with W [out, in]. */
-export class Linear extends Module {
+export class Linear extends Adaptable {
   readonly weight: Tensor;
   readonly bias: Tensor | null;
 
@@ -74,12 +101,12 @@ export class Linear extends Module {
 
   /** @param x (..., in) @returns (..., out) */
   forward(x: Tensor): Tensor {
-    return linear(x, this.weight, this.bias);
+    return this.adapted(() => linear(x, this.weight, this.bias), x);
   }
 }
 
 /** y = x W + b with W [in, out]: the layout of GPT-2's checkpoints, which call this layer Conv1D. */
-export class Conv1D extends Module {
+export class Conv1D extends Adaptable {
   readonly weight: Tensor;
   readonly bias: Tensor | null;
 
@@ -91,7 +118,7 @@ export class Conv1D extends Module {
 
   /** @param x (..., in) @returns (..., out) */
   forward(x: Tensor): Tensor {
-    return linear(x, this.weight, this.bias, { transposed: true });
+    return this.adapted(() => linear(x, this.weight, this.bias, { transposed: true }), x);
   }
 }
 

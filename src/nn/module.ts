@@ -16,6 +16,7 @@ import {
   Tensor,
   to,
 } from '../../lib/index.js';
+import { checkRecompute, type Recompute } from './recompute.js';
 
 /** Options of {@link Module.loadStateDict}. */
 export interface LoadOptions {
@@ -37,6 +38,8 @@ export interface LoadResult {
 export abstract class Module {
   /** Whether dropout is on. Set by {@link train} and {@link eval}. */
   training = true;
+  /** What training computes twice to save memory. Set by {@link setRecompute}. */
+  recompute: Recompute = 'off';
 
   /** Sub-modules with the names of the properties that hold them. */
   *children(): Generator<[string, Module]> {
@@ -141,6 +144,22 @@ export abstract class Module {
   train(mode = true): this {
     this.training = mode;
     for (const [, child] of this.children()) child.train(mode);
+    return this;
+  }
+
+  /**
+   * Chooses what a training step of this module and all below it computes a second time in backward instead of keeping it;
+   * see {@link Recompute}. Gradients are the same to the last bit.
+   *
+   * @throws ArgumentError for another choice.
+   */
+  setRecompute(choice: Recompute): this {
+    checkRecompute(choice);
+    const visit = (module: Module): void => {
+      module.recompute = choice;
+      for (const [, child] of module.children()) visit(child);
+    };
+    visit(this);
     return this;
   }
 

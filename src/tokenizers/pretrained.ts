@@ -254,12 +254,13 @@ export class PretrainedTokenizer implements Tokenizer {
       writeFileAtomic(join(staging, 'tokenizer.json'), tokenizer);
       writeFileAtomic(
         join(staging, 'tokenizer_config.json'),
-        `${JSON.stringify(this.#configJson(), null, 2)}\n`,
+        `${JSON.stringify(this.configToJSON(), null, 2)}\n`,
       );
     });
   }
 
-  #configJson(): Record<string, unknown> {
+  /** What is said beside it, in the form of Hugging Face's `tokenizer_config.json`. */
+  configToJSON(): Record<string, unknown> {
     const { config } = this;
     const tokens = specialTokenNames
       .filter((name) => this.specialTokens[name] !== undefined)

@@ -4,6 +4,8 @@
  *
  *     config.json  model.safetensors  tokenizer.json     the model after the last save: what generate loads
  *     training_state.safetensors                         states of the optimizer; step, random streams, ... as notes
+ *     metrics.jsonl                                      every step, evaluation and sample, a line each (metrics.ts)
+ *     checksums.sha256                                   of the two (recovery.ts)
  *     best/                                              the model with the least validation loss, and which that is
  *     checkpoint-<step>/                                 earlier saves, whole folders like this one (hard links)
  *     training.lock                                      held by the run that is going on (run-lock.ts)
@@ -28,6 +30,8 @@ import { fileError } from '../../lib/formats/system-error.js';
 import type { Tensor } from '../../lib/tensor.js';
 import type { JsonValue, RunIdentity, StreamState } from '../data/batch-source.js';
 import type { Tokenizer } from '../tokenizers/tokenizer.js';
+import type { GradientStepState } from './gradient-step.js';
+import { metricsFile } from './metrics.js';
 import { lockFile } from './run-lock.js';
 
 /** A model that can write itself into a folder. */
@@ -59,6 +63,8 @@ export interface TrainingProgress {
   readonly sampler: JsonValue;
   /** The stream of dropout. */
   readonly generator: StreamState;
+  /** Steps that were skipped, and fp16's loss scale; absent from runs of earlier releases. */
+  readonly steps?: GradientStepState;
   /** What has to be the same for the run to go on exactly: sizes, data. */
   readonly run: RunIdentity;
   /** The caller's notes: a command line's flags, say. */
@@ -76,12 +82,14 @@ const evaluationFile = 'evaluation.json';
 
 /**
  * Writes model and tokenizer, and the state of the training where it is given, so that all change together.
+ * @param seal Called with the folder of the new files when all are there.
  */
 export function saveRun(
   folder: string,
   model: Savable,
   tokenizer: Tokenizer | undefined,
   training?: { readonly progress: TrainingProgress; readonly tensors: ReadonlyMap<string, Tensor> },
+  seal: (staging: string) => void = () => undefined,
 ): void {
   replaceFiles(folder, (staging) => {
     model.savePretrained(staging);
@@ -89,6 +97,7 @@ export function saveRun(
     if (training === undefined) return;
     const notes = { format: stateFormat, version: stateVersion, progress: JSON.stringify(training.progress) };
     saveSafetensors(join(staging, trainingStateFile), training.tensors, notes);
+    seal(staging);
   });
 }
 
@@ -133,15 +142,19 @@ export function checkFree(folder: string): void {
         `holds a run that is not finished (${where}); resume it (--resume), or remove the folder to start again`,
       );
     }
-  } else if (existsSync(join(folder, 'config.json'))) {
+  } else if (holdsModel(folder)) {
     throw new FileError(folder, foreign);
   }
   for (const name of subfolders(folder)) {
     const path = join(folder, name);
-    if (isOfRun(folder, name) || !existsSync(join(path, 'config.json'))) continue;
+    if (isOfRun(folder, name) || !holdsModel(path)) continue;
     throw new FileError(path, foreign);
   }
 }
+
+/** A model, or adapters of one. */
+const holdsModel = (folder: string): boolean =>
+  ['config.json', 'adapter_config.json'].some((name) => existsSync(join(folder, name)));
 
 const foreign = 'holds a model that was not trained there; choose another folder';
 
@@ -220,8 +233,17 @@ function isProgress(value: unknown): value is TrainingProgress {
     value.sampler !== undefined &&
     isObject(value.generator) &&
     [value.generator.seed, value.generator.offset].every(isCount) &&
+    (value.steps === undefined || isStepState(value.steps)) &&
     isObject(value.run) &&
     isObject(value.settings)
+  );
+}
+
+function isStepState(value: unknown): value is GradientStepState {
+  if (!isObject(value) || ![value.skippedInAll, value.skippedInRow].every(isCount)) return false;
+  const { lossScale } = value;
+  return (
+    lossScale === null || (isObject(lossScale) && Number(lossScale.scale) > 0 && isCount(lossScale.good))
   );
 }
 
@@ -240,19 +262,32 @@ const isCount = (value: unknown): value is number => Number.isSafeInteger(value)
  */
 export function keepSnapshot(folder: string, step: number, keep: number): string {
   const snapshot = join(folder, `${snapshotPrefix}${step}`);
-  createFolder(snapshot, (staging) => {
-    for (const entry of readdirSync(folder, { withFileTypes: true })) {
-      if (!entry.isFile() || entry.name.startsWith('.') || entry.name === lockFile) continue;
-      share(join(folder, entry.name), join(staging, entry.name));
-    }
-  });
-  const earlier = subfolders(folder)
-    .filter((name) => name !== bestFolder && isOfRun(folder, name))
-    .map((name) => snapshotStep(name)!)
-    .filter((s) => s < step)
-    .sort((a, b) => b - a);
+  createFolder(snapshot, (staging) => shareFiles(folder, staging));
+  const earlier = snapshotSteps(folder).filter((s) => s < step);
   for (const old of earlier.slice(keep - 1)) removeFolder(join(folder, `${snapshotPrefix}${old}`));
   return snapshot;
+}
+
+/** The steps of a folder's snapshots, newest first. */
+const snapshotSteps = (folder: string): number[] =>
+  subfolders(folder)
+    .filter((name) => name !== bestFolder && isOfRun(folder, name))
+    .map((name) => snapshotStep(name)!)
+    .sort((a, b) => b - a);
+
+/** The folders of a run's earlier saves, newest first. */
+export const snapshotsOf = (folder: string): string[] =>
+  snapshotSteps(folder).map((step) => join(folder, `${snapshotPrefix}${step}`));
+
+/** Puts the files of a save into another folder; they share their space on the disk. */
+export function shareFiles(folder: string, into: string): void {
+  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    if (!entry.isFile() || entry.name.startsWith('.') || entry.name === lockFile) continue;
+    const [from, to] = [join(folder, entry.name), join(into, entry.name)];
+    if (entry.name === metricsFile)
+      copyFileSync(from, to); // it is written on
+    else share(from, to);
+  }
 }
 
 function removeFolder(path: string): void {

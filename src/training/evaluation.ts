@@ -4,6 +4,7 @@ import { setImmediate } from 'node:timers/promises';
 
 import { noGrad } from '../../lib/autograd.js';
 import { ArgumentError } from '../../lib/errors.js';
+import type { ProcessGroup } from '../../lib/process-group.js';
 import { scope } from '../../lib/tensor.js';
 import type { Objective, Trainable } from './objective.js';
 
@@ -12,6 +13,7 @@ import type { Objective, Trainable } from './objective.js';
  *
  * @param batches The same ones in every evaluation. They belong to the iterable; this does not dispose them.
  * @param isStopped Asked after each batch; the evaluation is left undone once it says yes.
+ * @param group Processes that divide the batches among them.
  * @returns null when it was left undone.
  */
 export async function evaluateLoss<B>(
@@ -19,13 +21,16 @@ export async function evaluateLoss<B>(
   objective: Objective<B>,
   batches: Iterable<B>,
   isStopped: () => boolean,
+  group?: ProcessGroup,
 ): Promise<number | null> {
   let sum = 0;
   let total = 0;
+  let index = 0;
   model.train(false);
   try {
     // Batches are made here, between the scopes of the passes over them.
     for (const batch of batches) {
+      if (group !== undefined && index++ % group.size !== group.rank) continue;
       const { loss, weight } = scope(() =>
         noGrad(() => {
           const { loss, weight } = objective.loss(batch);
@@ -40,6 +45,7 @@ export async function evaluateLoss<B>(
   } finally {
     model.train(true);
   }
+  if (group !== undefined) [sum, total] = await group.sumNumbers([sum, total]);
   if (total > 0) return sum / total;
   throw new ArgumentError('Trainer: there is nothing to predict in the validation batches');
 }

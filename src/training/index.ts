@@ -8,9 +8,14 @@ export {
   type TrainingProgress,
 } from './checkpoint.js';
 export { clipGradNorm, clipScale, gradNorm } from './clip.js';
+export { metricsFile, readMetrics, type RunPlace } from './metrics.js';
+export type { EvaluationRecord, MetricsRecord, SampleRecord, StepRecord } from './metrics-records.js';
 export * from './optimizers/index.js';
-export { nextTokenLoss, type TrainableModel } from './loss.js';
-export { type BatchLoss, type Objective, type Trainable } from './objective.js';
+export { type Precision } from './gradient-step.js';
+export { LossScaler, type LossScaleOptions, type LossScaleState } from './loss-scale.js';
+export { nextTokenLoss, type PackedOptions, type TrainableModel } from './loss.js';
+export { nextToken, type BatchLoss, type Objective, type Trainable } from './objective.js';
+export { recoverRun, type Recovery } from './recovery.js';
 export { lockRun, type RunLock } from './run-lock.js';
 export {
   constantSchedule,
@@ -38,8 +43,10 @@ export type {
   CheckpointEvent,
   EvaluationEvent,
   RunOptions,
+  SampleEvent,
   SourceTrainerOptions,
   StepEvent,
+  TextSample,
   TrainerEvents,
   TrainerOptions,
   TrainingResult,

@@ -1,11 +1,12 @@
 /** What a run minimizes: a loss of batches, whatever these are; and the loss of a language model as such an objective. */
 
+import { TrainingError } from '../../lib/errors.js';
 import type { Tensor } from '../../lib/tensor.js';
 import type { Batch } from '../data/tokens.js';
 import { nextTokenLoss, type TrainableModel } from './loss.js';
 
 /** What every model that is trained offers. */
-export type Trainable = Pick<TrainableModel, 'parameters' | 'train'>;
+export type Trainable = Pick<TrainableModel, 'parameters' | 'train' | 'namedParameters' | 'setRecompute'>;
 
 /** The loss of one batch. */
 export interface BatchLoss {
@@ -26,10 +27,20 @@ export interface Objective<B> {
 /** Predicting the next token at every place. */
 export function nextToken(model: TrainableModel): Objective<Batch> {
   return {
-    loss: ({ inputs, targets }) => ({
-      loss: nextTokenLoss(model, inputs, targets),
-      weight: inputs.size,
-      tokens: inputs.size,
-    }),
+    loss: ({ inputs, targets, documentStarts }) => {
+      const apart = documentStarts !== undefined;
+      const weight = apart ? countTargets(targets) : inputs.size;
+      const loss = nextTokenLoss(model, inputs, targets, apart ? { documentStarts } : {});
+      return { loss, weight, tokens: inputs.size };
+    },
   };
+}
+
+/** How many of the targets are to be predicted. */
+function countTargets(targets: Tensor): number {
+  const count = (targets.data as Int32Array).reduce((sum, id) => sum + (id >= 0 ? 1 : 0), 0);
+  if (count > 0) return count;
+  throw new TrainingError(
+    'training: there is nothing to predict in a batch, its documents are of one token each; do not keep them apart',
+  );
 }

@@ -3,7 +3,7 @@
  * snapshots, the best model, and that best/ and the run's state agree after a kill. How a save is written is checkpoint.ts.
  */
 
-import { FileError, TrainingError } from '../../lib/errors.js';
+import { FileError } from '../../lib/errors.js';
 import * as kernels from '../../lib/kernels.js';
 import { scope, type Tensor } from '../../lib/tensor.js';
 import type { Tokenizer } from '../tokenizers/tokenizer.js';
@@ -19,7 +19,9 @@ import {
   type Savable,
   type TrainingProgress,
 } from './checkpoint.js';
+import { diverged } from './gradient-step.js';
 import type { Trainable } from './objective.js';
+import { writeChecksums } from './recovery.js';
 import { lockRun, type RunLock } from './run-lock.js';
 import type { CheckpointEvent } from './trainer-options.js';
 
@@ -129,7 +131,7 @@ export class RunSaver {
   #save(folder: string): void {
     this.#checkWeights();
     const { model, tokenizer, state, report } = this.#options;
-    scope(() => saveRun(folder, model as Savable, tokenizer, state()));
+    scope(() => saveRun(folder, model as Savable, tokenizer, state(), writeChecksums));
     this.resumed();
     report({ step: this.#state.step, kind: 'last', folder });
   }
@@ -147,9 +149,3 @@ export class RunSaver {
     throw diverged(`after step ${this.#state.step} some weights are not finite`);
   }
 }
-
-/** The error of a run whose numbers got lost; every cause of that has the same remedies. */
-export const diverged = (finding: string): TrainingError =>
-  new TrainingError(
-    `training: ${finding}; lower the learning rate, warm up for longer, or clip the gradients`,
-  );

@@ -46,14 +46,14 @@ export function maskedTokensAndPairs(
 }
 
 /** A model that classifies texts. */
-export interface TextClassifier {
+export interface TrainableClassifier {
   readonly config: LabelConfig;
   /** (B, T) int32 to logits, (B, L) */
   forward(ids: Tensor, options?: SegmentedEncoderOptions): Tensor;
 }
 
 /** Predicting the classes of texts. */
-export function textClasses(model: TextClassifier): Objective<ClassBatch> {
+export function textClasses(model: TrainableClassifier): Objective<ClassBatch> {
   return {
     loss: ({ ids, labels, attentionMask, tokenTypeIds }) => ({
       loss: classificationLoss(
@@ -90,6 +90,6 @@ function countLabels({ data }: Tensor): number {
 function countTokens(ids: Tensor, mask: Tensor | undefined): number {
   if (mask === undefined) return ids.size;
   let count = 0;
-  for (const token of mask.data) count += Number(token);
+  for (const token of mask.data) count += token;
   return count;
 }

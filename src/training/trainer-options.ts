@@ -1,10 +1,15 @@
 /** What a training run is given, what it reports while it goes on, and what it comes to; the loop is trainer.ts. */
 
+import type { ProcessGroup } from '../../lib/process-group.js';
 import type { Generator } from '../../lib/random.js';
 import type { BatchSource } from '../data/batch-source.js';
 import type { Tokenizer } from '../tokenizers/tokenizer.js';
+import type { Recompute } from '../nn/index.js';
 import type { Evaluation, Savable } from './checkpoint.js';
+import type { Precision } from './gradient-step.js';
+import type { LossScaleOptions } from './loss-scale.js';
 import type { TrainableModel } from './loss.js';
+import type { MetricsRecord } from './metrics-records.js';
 import type { Objective, Trainable } from './objective.js';
 import type { Optimizer, ParameterGroup } from './optimizers/index.js';
 import type { RunLock } from './run-lock.js';
@@ -77,6 +82,20 @@ export interface RunOptions {
    * `(groups, lr) => new Lion(groups, { lr })`.
    */
   readonly optimizer?: (groups: readonly ParameterGroup[], lr: number) => Optimizer;
+  /**
+   * What layers compute in, float32 by default. bf16 and fp16 halve the memory of what is kept between them; the products of
+   * bf16 are faster where the processor multiplies it. Evaluations are in float32. See docs/training.md.
+   */
+  readonly precision?: Precision;
+  /** The loss scale of fp16. */
+  readonly lossScale?: LossScaleOptions;
+  /** What backward computes again in order not to keep it, 'off' by default; see {@link Recompute}. */
+  readonly recompute?: Recompute;
+  /**
+   * Steps in a row that are skipped when loss or gradients are not finite, 3 by default; one more ends the run. Skipped
+   * steps count as steps, and their batches are not learned from. Those that lower fp16's scale are not among them.
+   */
+  readonly maxSkips?: number;
   /** Greatest global norm of the gradients, 1 by default; 0 switches clipping off. */
   readonly clip?: number;
   /**
@@ -101,12 +120,24 @@ export interface RunOptions {
    */
   readonly saveInterval?: number;
   /**
-   * How many saves of `saveInterval` to keep as `checkpoint-<step>` folders; 2 by default where `saveInterval` is given,
-   * else none.
+   * How many saves of `saveInterval` to keep as `checkpoint-<step>` folders, 2 by default: where the newest is damaged,
+   * {@link recoverRun} goes on from the one before.
    */
   readonly keep?: number;
+  /**
+   * What the model writes: asked every `sampleInterval` steps with dropout off, for one or more texts, which are reported as
+   * `sample` events and kept in metrics.jsonl. The run waits for it. It must not draw from `generator`.
+   */
+  readonly sample?: (step: number) => Promise<readonly TextSample[]>;
+  /** Steps between samples, 0 by default: none. */
+  readonly sampleInterval?: number;
   /** Notes to save with the run. */
   readonly settings?: Readonly<Record<string, unknown>>;
+  /**
+   * The processes that train together, each with a trainer of the same options: they divide the `gradAccumSteps` batches of
+   * a step, and the evaluations, among them; the first one writes. Results are those of one process up to rounding.
+   */
+  readonly processes?: ProcessGroup;
   /** Stops the run: the step is finished and saved. */
   readonly signal?: AbortSignal;
 }
@@ -122,10 +153,28 @@ export interface StepEvent {
   readonly lr: number;
   /** Global norm of the gradients before clipping. */
   readonly gradNorm: number;
+  /** The weights were left as they are, because loss or gradients were not finite. */
+  readonly skipped: boolean;
+  /** Steps skipped since the start of the run. */
+  readonly skippedSteps: number;
+  /** What backward starts from; null but in fp16. */
+  readonly lossScale: number | null;
   /** Tokens learned from since the start of the run. */
   readonly tokens: number;
   /** Speed of training over about the last second. */
   readonly tokensPerSecond: number;
+}
+
+/** A text that a model in training wrote. */
+export interface TextSample {
+  readonly prompt: string;
+  /** What the model wrote after the prompt. */
+  readonly text: string;
+}
+
+/** A text that the model wrote after a step. */
+export interface SampleEvent extends TextSample {
+  readonly step: number;
 }
 
 /** After each evaluation. */
@@ -172,6 +221,9 @@ export interface TrainingResult {
 export interface TrainerEvents {
   step: [StepEvent];
   evaluation: [EvaluationEvent];
+  sample: [SampleEvent];
+  /** Each line of metrics.jsonl, also where there is no folder to write it in. */
+  metrics: [MetricsRecord];
   checkpoint: [CheckpointEvent];
   done: [TrainingResult];
 }
@@ -179,7 +231,8 @@ export interface TrainerEvents {
 const runOptionNames = [
   'model', 'train', 'validation', 'gradAccumSteps', 'steps', 'epochs', 'lr', 'minLr', 'warmup', 'schedule', 'ema',
   'weightDecay', 'betas', 'optimizer', 'clip', 'generator', 'evalInterval', 'folder', 'lock', 'tokenizer', 'saveInterval',
-  'keep', 'settings', 'signal',
+  'keep', 'sample', 'sampleInterval', 'settings', 'processes', 'signal', 'precision', 'lossScale', 'recompute',
+  'maxSkips',
 ]; // prettier-ignore
 
 /** Names of the options of each form, to tell the unknown ones. */

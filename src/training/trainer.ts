@@ -8,7 +8,6 @@
 import { EventEmitter } from 'node:events';
 import { setImmediate } from 'node:timers/promises';
 
-import { backward } from '../../lib/autograd.js';
 import { ArgumentError } from '../../lib/errors.js';
 import { defaultGenerator, type Generator } from '../../lib/random.js';
 import { scope, type Tensor } from '../../lib/tensor.js';
@@ -16,15 +15,17 @@ import type { RunIdentity } from '../data/batch-source.js';
 import type { Batch } from '../data/tokens.js';
 import { AdamW, decayGroups, type Optimizer } from './optimizers/index.js';
 import { readTrainingState, type TrainingProgress } from './checkpoint.js';
-import { clipScale, gradNorm } from './clip.js';
+import { DataParallel } from './data-parallel.js';
 import { restoreWeights, WeightAverage } from './ema.js';
 import { evaluateLoss } from './evaluation.js';
+import { diverged, GradientStep, preparedParameters } from './gradient-step.js';
 import { learningRatesOf } from './learning-rate.js';
 import { learningOf, type Learning } from './learning.js';
+import { RunRecorder } from './recorder.js';
 import { differences } from './run-identity.js';
 import { batchesOfRun, checkCount } from './run-length.js';
 import type { RunLock } from './run-lock.js';
-import { diverged, RunSaver, type RunState, type SaverOptions } from './run-saver.js';
+import { RunSaver, type RunState, type SaverOptions } from './run-saver.js';
 import type { Schedule } from './schedules.js';
 import { SpeedMeter } from './speed.js';
 import type {
@@ -60,13 +61,18 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
   /** The weights' moving average, where one is kept. */
   readonly #average: WeightAverage | null;
   readonly #generator: Generator;
+  /** What this process does with others, where there are any. */
+  readonly #parallel: DataParallel | null;
+  /** Whether the processes have agreed to stop. */
+  #agreedToStop = false;
   readonly #accumulation: number;
   /** Batches of the whole run. */
   readonly #batches: number;
   readonly #identity: RunIdentity;
-  readonly #clip: number;
+  readonly #update: GradientStep<B>;
   readonly #evalInterval: number;
   readonly #saver: RunSaver;
+  readonly #recorder: RunRecorder;
   readonly #state: RunState = {
     step: 0,
     tokens: 0,
@@ -92,11 +98,11 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
     this.#accumulation = checkCount('gradAccumSteps', options.gradAccumSteps ?? 1, 1);
     this.#batches = batchesOfRun(options, source.length, this.#accumulation);
     this.steps = Math.ceil(this.#batches / this.#accumulation);
-    this.#clip = options.clip ?? 1;
-    if (!(this.#clip >= 0)) throw new ArgumentError(`Trainer: clip must be 0 or more, got ${this.#clip}`);
+    const { clip = 1, precision = 'float32', recompute = 'off', lossScale, maxSkips = 3 } = options;
+    if (!(clip >= 0)) throw new ArgumentError(`Trainer: clip must be 0 or more, got ${clip}`);
     this.#evalInterval = checkCount('evalInterval', options.evalInterval ?? 250, 0);
     const saveInterval = checkCount('saveInterval', options.saveInterval ?? (this.#evalInterval || 250), 0);
-    const keep = checkCount('keep', options.keep ?? (options.saveInterval === undefined ? 0 : 2), 0);
+    const keep = checkCount('keep', options.keep ?? 2, 0);
     if (options.folder !== undefined && model.savePretrained === undefined) {
       throw new ArgumentError('Trainer: a model without savePretrained cannot be saved; leave out folder');
     }
@@ -106,23 +112,39 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
     const { weightDecay = 0.1, betas = [0.9, 0.99] } = options;
     const { lr, schedule, identity: rates } = learningRatesOf(options, this.steps);
     this.#schedule = schedule;
-    this.#params = model.parameters().filter((p) => p.requiresGrad); // frozen weights stay as they are
+    const parameters = preparedParameters(model, recompute);
+    this.#params = [...parameters.values()];
+    const { processes } = options;
+    this.#parallel =
+      processes === undefined || processes.size === 1 ? null : new DataParallel(processes, this.#params);
     this.#average = options.ema === undefined ? null : new WeightAverage(this.#params, options.ema);
     const groups = decayGroups(this.#params, weightDecay);
     this.#optimizer = options.optimizer?.(groups, lr) ?? new AdamW(groups, { lr, betas, weightDecay });
+    this.#update = new GradientStep({
+      ...{ objective: this.#learning.objective, optimizer: this.#optimizer, parameters },
+      ...{ clip, precision, lossScale, maxSkips, divided: this.#parallel !== null },
+    });
     this.#identity = {
       ...source.identity,
       gradAccumSteps: this.#accumulation,
       steps: this.steps,
       ...rates,
       ...this.#optimizer.settings,
-      ...{ weightDecay, clip: this.#clip, ...(options.ema === undefined ? {} : { ema: options.ema }) },
+      ...{ weightDecay, clip, precision, ...(options.ema === undefined ? {} : { ema: options.ema }) },
     };
-    const { tokenizer, folder, lock } = options;
+    const { tokenizer, lock } = options;
+    const folder = this.#writes ? options.folder : undefined;
+    this.#recorder = new RunRecorder(
+      { folder, ...(this.#writes ? { sample: options.sample, sampleInterval: options.sampleInterval } : {}) },
+      { metrics: (record) => this.emit('metrics', record), sample: (event) => this.emit('sample', event) },
+    );
     this.#saver = new RunSaver(
       {
         ...{ model: this.#savedModel(), tokenizer, folder, lock, saveInterval, keep },
-        state: () => ({ progress: this.#progress(), tensors: this.#tensors() }),
+        state: () => {
+          this.#recorder.sync();
+          return { progress: this.#progress(), tensors: this.#tensors() };
+        },
         report: (event) => this.emit('checkpoint', event),
       },
       this.#state,
@@ -162,6 +184,7 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
     for (const tensor of tensors.values()) tensor.dispose();
     this.#learning.source.setState(progress.sampler);
     this.#generator.setState(progress.generator);
+    if (progress.steps !== undefined) this.#update.setState(progress.steps);
     const { step, tokens, seconds, recentLosses, evaluation, best } = progress;
     const time = seconds * 1000;
     Object.assign(this.#state, {
@@ -185,17 +208,25 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
     let lock: RunLock | undefined;
     try {
       lock = this.#saver.takeFolder();
+      this.#recorder.open(this.#state);
       if (this.#average?.isSwapped) this.#average.swap(); // after an earlier call
       this.#model.train(true);
+      this.#agreedToStop = false;
+      await this.#parallel?.begin(this.#generator);
       for (;;) {
         const best = this.#evaluationIsDue() && (await this.#evaluate());
         const last = this.#state.step >= this.steps || this.#stopped;
+        if (last) await this.#parallel?.check();
         this.#saver.saveIfDue(last, best);
         if (last) break;
-        this.emit('step', await this.#trainStep());
+        const event = await this.#trainStep();
+        this.#recorder.step(event);
+        this.emit('step', event);
+        if (!this.#stopped) await this.#recorder.sampleIfDue(event.step, this.#model, this.#average);
         await setImmediate(); // signals, timers and other work get their turn
       }
     } finally {
+      this.#recorder.close();
       lock?.[Symbol.dispose]();
       this.#running = false;
       this.#model.train(false);
@@ -217,7 +248,17 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
   }
 
   get #stopped(): boolean {
+    return this.#parallel === null ? this.#isAsked : this.#agreedToStop;
+  }
+
+  /** Whether the signal has come to this process. */
+  get #isAsked(): boolean {
     return this.#options.signal?.aborted ?? false;
+  }
+
+  /** Whether this process is the one that saves. */
+  get #writes(): boolean {
+    return this.#parallel === null || this.#parallel.group.rank === 0;
   }
 
   async #trainStep(): Promise<StepEvent> {
@@ -229,21 +270,13 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
       );
     }
     const batches = Math.min(this.#accumulation, this.#batches - this.#state.step * this.#accumulation);
-    let sum = 0;
-    let read = 0;
-    for (let i = 0; i < batches; i++) {
-      if (i > 0) await setImmediate();
-      const { loss, tokens } = scope(() => this.#accumulate());
-      sum += loss;
-      read += tokens;
-    }
-    const loss = sum / batches;
-    const norm = scope(() => this.#update(lr, sum, batches));
+    const read = await this.#gather(batches);
+    const { loss, norm, skipped } = this.#update.apply(lr);
     this.#state.step++;
-    this.#average?.update(this.#state.step);
+    if (!skipped) this.#average?.update(this.#state.step);
     this.#state.tokens += read;
     this.#state.time += performance.now() - begin;
-    this.#state.recentLosses.push(loss);
+    if (Number.isFinite(loss)) this.#state.recentLosses.push(loss);
     if (this.#state.recentLosses.length > recentSteps) this.#state.recentLosses.shift();
     return {
       step: this.#state.step,
@@ -251,32 +284,33 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
       loss,
       lr,
       gradNorm: norm,
+      ...{ skipped, skippedSteps: this.#update.skippedSteps, lossScale: this.#update.lossScale },
       tokens: this.#state.tokens,
       tokensPerSecond: this.#speed.measure(this.#state.tokens, this.#state.time),
     };
   }
 
-  /** Adds the gradients of one batch; gives its loss and its tokens. */
-  #accumulate(): { loss: number; tokens: number } {
-    const { source, objective } = this.#learning;
-    const { loss, tokens } = objective.loss(source.next());
-    backward(loss);
-    return { loss: loss.item(), tokens };
-  }
-
-  /** Updates the weights by the mean gradient of `batches` batches; gives its norm. */
-  #update(lr: number, lossSum: number, batches: number): number {
-    const norm = gradNorm(this.#params) / batches;
-    if (!Number.isFinite(norm) || !Number.isFinite(lossSum)) {
-      throw diverged(
-        `at step ${this.#state.step + 1} the loss is ${lossSum / batches} and the norm of the gradients ${norm}`,
-      );
+  /** Adds up the gradients of the step's batches; gives their tokens. */
+  async #gather(batches: number): Promise<number> {
+    const { source } = this.#learning;
+    const parallel = this.#parallel;
+    const mine = Array.from({ length: batches }, (_, i) => i).filter((i) => parallel?.isMine(i) ?? true);
+    let read = 0;
+    for (let i = 0; i < batches; i++) {
+      if (i > 0) await setImmediate();
+      if (!mine.includes(i)) {
+        scope(() => void source.next()); // another process's
+        continue;
+      }
+      const onLeaf = i === mine.at(-1) ? parallel?.onLeaf : undefined;
+      read += scope(() => this.#update.add(source.next(), onLeaf));
     }
-    const scale = this.#clip > 0 ? clipScale(norm, this.#clip) : 1;
-    this.#optimizer.lr = lr;
-    this.#optimizer.step({ gradScale: scale / batches });
-    this.#optimizer.zeroGrad();
-    return norm;
+    if (parallel === null) return read;
+    const { losses, weight } = this.#update.sums;
+    const sums = await parallel.finish([losses, weight, read, this.#isAsked ? 1 : 0]);
+    this.#update.sums = { losses: sums[0], weight: sums[1] };
+    this.#agreedToStop = sums[3] > 0;
+    return sums[2];
   }
 
   #evaluationIsDue(): boolean {
@@ -293,9 +327,14 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
     const begin = performance.now();
     const { objective, validation } = this.#learning;
     this.#average?.swap();
-    const loss = await evaluateLoss(this.#model, objective, validation!, () => this.#stopped).finally(() =>
-      this.#average?.swap(),
-    );
+    const { processes } = this.#options;
+    const loss = await evaluateLoss(
+      this.#model,
+      objective,
+      validation!,
+      () => this.#stopped,
+      processes,
+    ).finally(() => this.#average?.swap());
     if (loss === null) return false;
     if (!Number.isFinite(loss))
       throw diverged(`the validation loss after step ${this.#state.step} is ${loss}`);
@@ -304,14 +343,10 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
     if (best) this.#state.best = this.#state.evaluation;
     const seconds = (performance.now() - begin) / 1000;
     const trainLoss = mean(this.#state.recentLosses);
-    this.emit('evaluation', {
-      step: this.#state.step,
-      loss,
-      perplexity: Math.exp(loss),
-      trainLoss,
-      best,
-      seconds,
-    });
+    const { step } = this.#state;
+    const event = { step, loss, perplexity: Math.exp(loss), trainLoss, best, seconds };
+    this.#recorder.evaluation(event);
+    this.emit('evaluation', event);
     return best;
   }
 
@@ -338,6 +373,7 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
       seconds: time / 1000,
       sampler: this.#learning.source.state(),
       generator: this.#generator.state(),
+      steps: this.#update.state(),
       run: this.#identity,
       settings: this.#options.settings ?? {},
     };

@@ -50,6 +50,11 @@ const ids = (shape: readonly number[], high: number, big?: readonly number[]): I
   high,
   big,
 });
+/** Four sequences of so many rows in all, one of them empty; the longest has 7 tenths. */
+const packedLengths = (rows: number): number[] => {
+  const longest = rows === 7 ? 4 : Math.floor(rows * 0.7);
+  return [2, 0, longest, rows - longest - 2];
+};
 const bool = (shape: readonly number[], big?: readonly number[]): Input => ({
   shape,
   kind: 'bool',
@@ -530,6 +535,76 @@ const layers: OpCase[] = [
     name: 'attention, dropout',
     inputs: [heads(2, 3), heads(2, 5), heads(2, 5)],
     run: (q, k, v) => ts.scaledDotProductAttention(q, k, v, { dropout: 0.4, generator: new ts.Generator(3) }),
+    value: 16,
+    gradient: 64,
+  },
+  {
+    name: 'attention, bias of distances, more keys than queries',
+    inputs: [
+      heads(2, 3, 8, [2, 3, 97, 32]),
+      heads(2, 5, 8, [2, 3, 131, 32]),
+      heads(2, 5, 8, [2, 3, 131, 32]),
+      float([2, 7], -2, 2, [3, 227]),
+    ],
+    run: (q, k, v, relativeBias) => ts.scaledDotProductAttention(q, k, v, { causal: true, relativeBias }),
+    value: 16,
+    gradient: 64,
+  },
+  {
+    name: 'attention, packed, grouped, bias of distances, dropout',
+    inputs: [
+      float([1, 4, 7, 8], -2, 2, [1, 4, 211, 16]),
+      float([1, 2, 7, 8], -2, 2, [1, 2, 211, 16]),
+      float([1, 2, 7, 8], -2, 2, [1, 2, 211, 16]),
+      float([4, 7], -2, 2, [4, 293]),
+    ],
+    run: (q, k, v, relativeBias) => {
+      const lengths = packedLengths(q.shape[2]);
+      const options = { relativeBias, queryLengths: lengths, keyLengths: lengths };
+      return ts.scaledDotProductAttention(q, k, v, {
+        ...options,
+        dropout: 0.2,
+        generator: new ts.Generator(3),
+      });
+    },
+    value: 16,
+    gradient: 64,
+  },
+  {
+    name: 'attention, packed, causal, masked',
+    inputs: [
+      float([1, 2, 7, 8], -2, 2, [1, 2, 211, 16]),
+      float([1, 2, 7, 8], -2, 2, [1, 2, 211, 16]),
+      float([1, 2, 7, 8], -2, 2, [1, 2, 211, 16]),
+      float([4, 1, 4, 1], -2, 2, [4, 1, 147, 1]),
+    ],
+    run: (q, k, v, mask) => {
+      const lengths = packedLengths(q.shape[2]);
+      const options = { causal: true, queryLengths: lengths, keyLengths: lengths };
+      return ts.scaledDotProductAttention(q, k, v, { ...options, mask });
+    },
+    value: 16,
+    gradient: 64,
+  },
+  {
+    name: 'attention to packed keys',
+    inputs: [
+      float([4, 2, 3, 8], -2, 2, [4, 2, 67, 16]),
+      float([1, 2, 7, 8], -2, 2, [1, 2, 211, 16]),
+      float([1, 2, 7, 8], -2, 2, [1, 2, 211, 16]),
+    ],
+    run: (q, k, v) => ts.scaledDotProductAttention(q, k, v, { keyLengths: packedLengths(k.shape[2]) }),
+    value: 16,
+    gradient: 64,
+  },
+  {
+    name: 'attention of one query each to packed keys',
+    inputs: [
+      float([4, 2, 1, 8], -2, 2, [4, 2, 1, 16]),
+      float([1, 1, 7, 8], -2, 2, [1, 1, 2111, 16]),
+      float([1, 1, 7, 8], -2, 2, [1, 1, 2111, 16]),
+    ],
+    run: (q, k, v) => ts.scaledDotProductAttention(q, k, v, { keyLengths: packedLengths(k.shape[2]) }),
     value: 16,
     gradient: 64,
   },

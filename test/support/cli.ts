@@ -20,7 +20,13 @@ export async function compiled(): Promise<void> {
       try {
         if (!isStale()) return; // the other was faster
         const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
-        spawnSync(process.execPath, [tsc, '-p', 'tsconfig.build.json'], { cwd: root, stdio: 'inherit' });
+        const projects = [
+          ['-p', 'src/visualize/browser', '--noEmit', 'false'],
+          ['-p', 'tsconfig.build.json'],
+        ];
+        for (const project of projects) {
+          spawnSync(process.execPath, [tsc, ...project], { cwd: root, stdio: 'inherit' });
+        }
         return;
       } finally {
         rmSync(lock, { recursive: true });
@@ -62,6 +68,8 @@ export interface Outcome {
 
 export interface RunOptions {
   readonly input?: string | Uint8Array;
+  /** Whether standard input stays open behind it, as if more were to come. */
+  readonly inputStaysOpen?: boolean;
   readonly env?: Record<string, string>;
   readonly cwd?: string;
   /** Sees the process right after its start, to send signals or to read along. */
@@ -85,7 +93,8 @@ export function runNode(args: readonly string[], options: RunOptions = {}): Prom
     child.stdout.setEncoding('utf8').on('data', (text: string) => (output.stdout += text));
     child.stderr.setEncoding('utf8').on('data', (text: string) => (output.stderr += text));
     child.stdin.on('error', () => undefined); // a child that failed early does not read its input
-    child.stdin.end(options.input ?? '');
+    if (options.inputStaysOpen === true) child.stdin.write(options.input ?? '');
+    else child.stdin.end(options.input ?? '');
     child.on('error', reject);
     child.on('close', (code, signal) => resolve({ code: code ?? signal!, ...output }));
     options.started?.(child);

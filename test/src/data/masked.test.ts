@@ -10,10 +10,10 @@ import {
   TokenMasker,
   type MaskedBatch,
 } from '../../../src/data/index.js';
-import { CharTokenizer, PretrainedTokenizer } from '../../../src/tokenizers/index.js';
+import { CharTokenizer, type PretrainedTokenizer } from '../../../src/tokenizers/index.js';
 import { wordPieces } from '../../support/word-tokenizers.js';
 
-const letters = [...'abcdefghijklmnopqrstuvwxyz'];
+const letters = Array.from('abcdefghijklmnopqrstuvwxyz');
 /** Ids 5 to 30 begin words, 31 to 56 go on. */
 const tokenizer = wordPieces([...letters, ...letters.map((letter) => `##${letter}`)]);
 const maskId = tokenizer.maskId!;
@@ -215,7 +215,7 @@ describe('NextSentenceSource', () => {
     for (let i = 0; i < 250; i++) {
       const batch = drawn.next();
       pairs(batch).forEach(({ first, second }, b) => {
-        const related = Number(batch.relationships!.data[b]) === 0;
+        const related = batch.relationships!.data[b] === 0;
         follows += Number(related);
         expect(first.length).toBeGreaterThan(0);
         expect(second.length).toBeGreaterThan(0);

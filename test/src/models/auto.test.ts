@@ -20,7 +20,7 @@ import {
   ConfigError,
   DistilBertModel,
   noGrad,
-  RobertaModel,
+  type RobertaModel,
   StateDictError,
   T5,
 } from '../../../src/index.js';

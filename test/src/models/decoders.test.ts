@@ -236,6 +236,55 @@ describe.each(Object.entries(kinds))('%s', (name, kind) => {
     if (used === undefined) expectClose(rest, slice(whole, 1, 9), { atol: 5e-6, rtol: 5e-6 });
   });
 
+  it('gives documents side by side the logits and gradients of each alone', () => {
+    const lengths = [[5, 1, 8], [14]];
+    const starts = lengths.map((row) =>
+      row.flatMap((n, i) => Array<number>(n).fill(row.slice(0, i).reduce((a, b) => a + b, 0))),
+    );
+    const documentStarts = int32(starts);
+    const whole = logits(model, rows, { documentStarts });
+    const weightOf = (x: Tensor): Tensor =>
+      x.mul(tensor(x.toFloat64Array().map(Math.sin), { shape: x.shape, dtype: 'float32' }));
+    const gradients = (run: () => Tensor[]): Map<string, Tensor> => {
+      for (const p of model.parameters()) p.grad = null;
+      scope(() => run().forEach((y) => backward(sum(weightOf(y)))));
+      return new Map(model.namedParameters().map(([key, p]) => [key, p.grad!.clone()]));
+    };
+    const parts = lengths.flatMap((row, r) =>
+      row.map((n, i) => ({ r, from: row.slice(0, i).reduce((a, b) => a + b, 0), n })),
+    );
+    for (const { r, from, n } of parts) {
+      const alone = logits(model, [rows[r].slice(from, from + n)]);
+      expectClose(slice(slice(whole, 0, r, r + 1), 1, from, from + n), alone, { atol: 1e-5, rtol: 1e-5 });
+    }
+    const packed = gradients(() => [model.forward(int32(rows), { documentStarts })]);
+    const apart = gradients(() =>
+      parts.map(({ r, from, n }) => model.forward(int32([rows[r].slice(from, from + n)]))),
+    );
+    for (const [key, grad] of packed) expectClose(grad, apart.get(key)!, { atol: 1e-4, rtol: 1e-4 }, key);
+  });
+
+  it('refuses documents that do not fit', () => {
+    const forward =
+      (documentStarts: Tensor, more: DecoderOptions = {}) =>
+      () =>
+        logits(model, rows, { documentStarts, ...more });
+    expect(forward(int32([[0]]))).toThrow(
+      /documentStarts must be \(B, T\) \[2, 14\] of int32, got int32 \[1, 1\]/,
+    );
+    const later = int32(rows.map((row) => row.map((_, i) => (i === 3 ? 4 : 0))));
+    expect(forward(later)).toThrow(
+      /documentStarts must be that of the token before or the token's own column, got 4 at column 3 of row 0/,
+    );
+    const falling = int32(rows.map((row) => row.map((_, i) => (i === 3 ? 3 : 0))));
+    expect(forward(falling)).toThrow(/got 0 at column 4 of row 0/);
+    using cache = model.newCache(2);
+    const zeros = int32(rows.map((row) => row.map(() => 0)));
+    expect(forward(zeros, { cache })).toThrow(
+      /documentStarts do not go together with a cache or an attentionMask/,
+    );
+  });
+
   it('gives numbers also for a row without a token', () => {
     const attentionMask = tensor([rows[0].map(() => false), rows[1].map(() => true)], { dtype: 'bool' });
     const all = logits(model, rows, { attentionMask });

@@ -10,6 +10,7 @@ import {
   ConfigError,
   crossEntropy,
   DTypeError,
+  expandRelativeBias,
   Generator,
   IndexError,
   linear,
@@ -160,7 +161,9 @@ describe('relative positions', () => {
   it('give each pair the entry of its bucket, rows counted from the end of the keys', () => {
     const rule = { bidirectional: false, buckets: 8, maxDistance: 20 };
     const table = tensor(Array.from({ length: 16 }, (_, i) => i)).reshape([8, 2]);
-    const bias = relativeBias(table, 3, 7, rule);
+    const distances = relativeBias(table, 3, 7, rule);
+    expect(distances.shape).toEqual([2, 9]);
+    const bias = expandRelativeBias(distances, 3, 7);
     expect(bias.shape).toEqual([1, 2, 3, 7]);
     const values = bias.toFloat64Array();
     for (let head = 0; head < 2; head++) {
@@ -223,6 +226,35 @@ describe('T5', () => {
         `padded to ${padded.length}`,
       );
     }
+  });
+
+  it('skips padding: the same outputs of tokens, zeros for the others, wherever they stand', () => {
+    const ids = int32([[5, 6, 7, 1, 0], [8, 9, 1, 0, 0], [0, 0, 3, 4, 1]]); // prettier-ignore
+    const masks = [[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [0, 0, 1, 1, 1]]; // prettier-ignore
+    const both = (mask: number[][]): void => {
+      const attentionMask = bool(mask);
+      const [kept, skipped] = noGrad(() =>
+        [false, true].map((skipPadding) => model.encode(ids, { attentionMask, skipPadding })),
+      );
+      const isToken = mask.flat().flatMap((token) => Array<number>(12).fill(token));
+      const expected = kept.toFloat64Array().map((x, i) => x * isToken[i]);
+      const tokens = skipped.toFloat64Array().map((x, i) => x * isToken[i]);
+      expectClose(tokens, expected, { atol: 2e-5, rtol: 1e-5 });
+    };
+    both(masks);
+    both([[1, 0, 1, 1, 1], [1, 1, 1, 0, 0], [0, 0, 1, 0, 1]]); // prettier-ignore
+    const zeros = noGrad(() => model.encode(ids, { attentionMask: bool(masks), skipPadding: true }));
+    expect(zeros.toFloat64Array().slice(8 * 12, 10 * 12).every((x) => x === 0)).toBe(true); // prettier-ignore
+  });
+
+  it('says when cross-attention weights are asked for too late', () => {
+    using cache = model.newCache(2);
+    const mask = bool([[1, 1, 1, 1], [1, 1, 1, 0]]); // prettier-ignore
+    const encoderOutput = noGrad(() => model.encode(int32([[5, 6, 7, 1], [8, 9, 1, 0]]), { attentionMask: mask })); // prettier-ignore
+    noGrad(() => model.forward(int32([[0], [0]]), { encoderOutput, encoderMask: mask, cache }));
+    expect(() => model.forward(int32([[3], [4]]), { cache, crossAttentions: [] })).toThrow(
+      new ArgumentError('T5: crossAttentions must be asked for from the first call with a cache on'),
+    );
   });
 
   it('sees order by its relative positions alone, also far beyond the last bucket', () => {
