@@ -16,7 +16,9 @@ import {
 } from './args.js';
 import { backend, config, help, json, seed, threads } from './common-flags.js';
 import { embedFlags } from './embed-flags.js';
+import { classifyFlags, fillMaskFlags } from './encoder-flags.js';
 import { chatFlags, evalFlags, generateFlags } from './generation-flags.js';
+import { maskFlags, tableColumns } from './table-flags.js';
 import { tokenizeCommand } from './tokenize-flags.js';
 import { tokenizerCommands } from './tokenizer-flags.js';
 
@@ -25,13 +27,25 @@ const scheduleNames = 'constant linear cosine cosine-restarts polynomial inverse
 );
 
 export const trainFlags = {
+  ...section('Task', {
+    arch: text({
+      default: 'gpt',
+      choices: ['gpt', 'bert', 't5'],
+      sought: ['architecture', 'model-type'],
+      help: 'model: a decoder, an encoder, an encoder-decoder',
+    }),
+    task: text({
+      choices: ['text', 'labels', 'pairs'],
+      help: 'bert, t5: learn from text, or from labels (bert) or pairs of texts (t5) in a table (default: by the name of --data)',
+    }),
+  }),
   ...section('Data', {
     data: text({
       hint: 'PATH',
       default: '.',
       filled: true,
       sought: ['text', 'file', 'input', 'dataset', 'corpus'],
-      help: 'text file, folder, quoted glob, - for standard input, or token files',
+      help: 'text file, folder, quoted glob, - for standard input, token files, or a table (.tsv, .jsonl)',
     }),
     'val-split': number({ default: 0.1, min: 0, below: 1, help: 'part of the text kept for validation' }),
     'val-data': text({ hint: 'PATH', filled: true, help: 'token file to validate on instead' }),
@@ -53,8 +67,25 @@ export const trainFlags = {
     'vocab-size': integer({
       min: 257,
       sought: ['vocab', 'vocabulary-size'],
-      help: 'tokens of --tokenizer-type bpe (default: 1000)',
+      help: 'tokens of --tokenizer-type bpe, and of bert and t5 (default: 1000)',
     }),
+  }),
+  ...section('Tables', tableColumns),
+  ...section('Hidden tokens', {
+    ...maskFlags,
+    'next-sentence': toggle({ help: 'bert, text: learn also whether one sentence follows another' }),
+    labels: text({
+      hint: 'A,B,...',
+      filled: true,
+      help: 'bert, labels: names of the classes, in this order',
+    }),
+    'noise-density': number({
+      default: 0.15,
+      above: 0,
+      below: 1,
+      help: 't5, text: part of the tokens taken out',
+    }),
+    'mean-span': number({ default: 3, min: 1, help: 't5, text: mean tokens of a span that is taken out' }),
   }),
   ...section('Fine-tuning', {
     from: text({
@@ -308,7 +339,7 @@ interface CommandHelp {
 
 export const commands = {
   train: {
-    summary: 'Trains a GPT on text and writes a model folder.',
+    summary: 'Trains a GPT, BERT or T5 and writes a model folder.',
     flags: trainFlags,
     notes: `Ctrl-C finishes the step, saves and exits with 130 (SIGTERM: 143, a closed terminal: 129). A second Ctrl-C ends
 the process at once, at the latest after the batch that is being computed. Before the training begins the first does.
@@ -318,6 +349,10 @@ with weights if they like: --data web.bin:0.7,books.bin:0.3.
 metrics.jsonl in the folder has a line for each step, evaluation and sample; see tsgpt visualize.
 mpirun -n N tsgpt train ... trains in N processes, which divide the --grad-accum-steps batches of a step.
 --schedule is one of ${scheduleNames.join(', ')}.
+--arch bert learns to find hidden words of a text, or with --task labels the labels of a table's texts; --arch t5 learns to
+put back spans of a text, or with --task pairs to write the second texts of a table for the first. A table has a text and
+a label (or second text) on each line: the columns 1 and 2 of a TSV file, "text" and "label" ("source" and "target" for
+pairs) of a JSONL file, unless the flags under Tables say otherwise.
 The folder holds a GPT-2 in Hugging Face's layout, with --use-rope, --use-swiglu and --use-rmsnorm together a Llama
 (with --window and --no-bias a Mistral). Other choices under Architecture have no name elsewhere: only tsgpt loads
 such a folder.`,
@@ -328,6 +363,9 @@ such a folder.`,
       'tsgpt train --from gpt2 --data shakespeare.txt --lora-rank 8 --seq 256 --precision bf16 --model gpt2-lora',
       'tsgpt train --data web.bin:0.7,books.bin:0.3 --documents --steps 10000 --model web',
       'tsgpt train --model shakespeare --resume',
+      'tsgpt train --arch bert --data books.txt --vocab-size 4000 --layers 4 --heads 4 --embed 256 --model bookbert',
+      'tsgpt train --arch bert --from bookbert --data reviews.tsv --labels bad,good --epochs 4 --lr 2e-4 --model reviewer',
+      'tsgpt train --arch t5 --data eng-fra.tsv --vocab-size 2000 --model translator --epochs 20',
       'cat *.txt | tsgpt train --data - --epochs 1 --dry-run',
     ],
   },
@@ -361,14 +399,32 @@ messages are left out when the conversation grows beyond the model's context.`,
     ],
   },
   eval: {
-    summary: 'Measures the perplexity of a text.',
+    summary: 'Measures a model on data: perplexity, or what its task is judged by.',
     flags: evalFlags,
     notes: `Every token but the first is predicted once, from the tokens before it in its window. Bits per byte compare
-models with different tokenizers.`,
+models with different tokenizers. Other models are judged by their task: a BERT by the hidden tokens of a text that it finds
+(with --pseudo by its pseudo-perplexity: every token is hidden once), one that was trained on labels by accuracy and F1 on a
+table, a T5 by BLEU (as sacreBLEU's: 13a, exponential smoothing) and ROUGE of what it writes for a table's first texts.`,
     examples: [
       'tsgpt eval --model shakespeare --data test.txt',
+      'tsgpt eval --model reviewer --data test.tsv --json',
       'tsgpt eval --model gpt2 --data wikitext.txt --stride 512 --json',
     ],
+  },
+  classify: {
+    summary: 'Tells the classes of texts with a BERT that was trained on labels.',
+    flags: classifyFlags,
+    notes: `Prints the likeliest class, its probability and the text, with --json an object a line with all probabilities.`,
+    examples: [
+      'tsgpt classify --model reviewer --text "Not worth the money."',
+      'tsgpt classify --model reviewer --data texts.txt --json',
+    ],
+  },
+  'fill-mask': {
+    summary: 'Says which words fit into the gaps of a text.',
+    flags: fillMaskFlags,
+    notes: `A gap is the tokenizer's mask token; [MASK] and <mask> are both understood.`,
+    examples: ['tsgpt fill-mask --model bookbert --text "The capital of France is [MASK]."'],
   },
   visualize: {
     summary: 'Draws the metrics of one or more runs on an HTML page.',

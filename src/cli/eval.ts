@@ -1,16 +1,22 @@
-/** `tsgpt eval`: perplexity of a text, and bits per byte, which do not depend on the tokenizer. */
+/**
+ * `tsgpt eval`: perplexity of a text, and bits per byte, which do not depend on the tokenizer. Models that do not continue text
+ * are judged by their task (eval-tasks.ts).
+ */
 
 import { readTexts } from '../data/index.js';
 import { perplexity, type PerplexityProgress, type PerplexityResult } from '../evaluation/index.js';
+import { AutoModel, GPT, Llama } from '../models/index.js';
 import { UsageError } from './args.js';
 import { formatCount, formatDuration, formatLoss } from './format.js';
 import type { EvalValues } from './generation-flags.js';
-import { openDecoder } from './load.js';
+import { evaluateTask } from './eval-tasks.js';
+import { openWith } from './load.js';
 import { stopOnSignals } from './signals.js';
 
 /** Runs the command and answers its exit code. */
 export async function evaluate(values: EvalValues): Promise<number> {
-  const { model, tokenizer } = openDecoder(values);
+  const { model, tokenizer } = openWith(values, (path) => AutoModel.fromPretrained(path));
+  if (!(model instanceof GPT || model instanceof Llama)) return evaluateTask(model, tokenizer, values);
   const { window = model.contextLength } = values;
   if (window > model.contextLength) {
     throw new UsageError(`--window ${window} is more than the model's context of ${model.contextLength}`);

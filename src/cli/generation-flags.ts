@@ -2,6 +2,7 @@
 
 import { integer, number, section, text, toggle, type FlagValues } from './args.js';
 import { backend, config, help, json, seed, threads } from './common-flags.js';
+import { maskFlags, tableColumns } from './table-flags.js';
 
 const model = section('Model', {
   model: text({
@@ -91,6 +92,9 @@ export const chatFlags = {
   ...section('Running', { threads, backend, config, help }),
 };
 
+/** What {@link evalFlags} and the other flags of trained models begin with. */
+export const modelFlags = model;
+
 export const evalFlags = {
   ...model,
   ...section('Evaluation', {
@@ -106,6 +110,18 @@ export const evalFlags = {
       min: 1,
       help: 'tokens from one window to the next, below --window (default: half of it)',
     }),
+  }),
+  ...section('Encoders and T5', {
+    ...tableColumns,
+    ...maskFlags,
+    pseudo: toggle({
+      sought: ['pseudo-perplexity'],
+      help: 'bert: pseudo-perplexity, each token hidden once',
+    }),
+    batch: integer({ default: 16, min: 1, sought: ['batch-size'], help: 'texts at a time' }),
+    beams: integer({ default: 1, min: 1, max: 256, help: 't5: beams of the search; 1: greedy' }),
+    'max-tokens': integer({ default: 100, min: 1, help: 't5: tokens of a text at most' }),
+    seed: integer({ default: 0, min: 0, help: 'bert: seed of the hidden tokens' }),
   }),
   ...section('Running', { threads, backend, config, json, help }),
 };

@@ -7,10 +7,12 @@ import {
   type DecoderModel,
   GPT,
   Llama,
+  type MaskedModel,
   type PretrainedModel,
   T5,
+  type TextClassifier,
 } from '../models/index.js';
-import { AutoTokenizer, type Tokenizer } from '../tokenizers/index.js';
+import { AutoTokenizer, PretrainedTokenizer, type Tokenizer } from '../tokenizers/index.js';
 
 /** A model that writes text, and its tokenizer. */
 export interface Opened<M extends PretrainedModel = DecoderModel | T5> {
@@ -65,4 +67,19 @@ function noting<M extends PretrainedModel>(opened: Opened<M>): Opened<M> {
     );
   }
   return opened;
+}
+
+/** The tokenizer as one of a pre-trained model, whose special tokens are known. @throws FileError for one of characters. */
+export function pretrainedTokenizer(values: OpenValues, tokenizer: Tokenizer): PretrainedTokenizer {
+  if (tokenizer instanceof PretrainedTokenizer) return tokenizer;
+  throw new FileError(
+    values.tokenizer ?? values.model,
+    `is a tokenizer of kind ${tokenizer.type}, which has no special tokens for this model`,
+  );
+}
+
+/** Longest text of an encoder with a head, in tokens. */
+export function encoderLength(model: MaskedModel | TextClassifier): number {
+  if ('bert' in model) return model.bert.contextLength;
+  return 'roberta' in model ? model.roberta.contextLength : model.distilbert.contextLength;
 }

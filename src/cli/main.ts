@@ -21,6 +21,7 @@ import {
   type CommandName,
 } from './commands.js';
 import { embedFlags } from './embed-flags.js';
+import { classifyFlags, fillMaskFlags } from './encoder-flags.js';
 import { chatFlags, evalFlags, generateFlags } from './generation-flags.js';
 import { tokenizeFlags } from './tokenize-flags.js';
 import {
@@ -93,6 +94,16 @@ async function run(name: CommandName, args: readonly string[]): Promise<number> 
       const { values } = parseFlags(evalFlags, args);
       useBackend(values.backend);
       return (await import('./eval.js')).evaluate(values);
+    }
+    case 'classify': {
+      const { values } = parseFlags(classifyFlags, args);
+      useBackend(values.backend);
+      return (await import('./classify.js')).classify(values);
+    }
+    case 'fill-mask': {
+      const { values } = parseFlags(fillMaskFlags, args);
+      useBackend(values.backend);
+      return (await import('./fill-mask.js')).fillMask(values);
     }
     case 'visualize':
       return (await import('./visualize.js')).visualize(parseFlags(visualizeFlags, args).values);

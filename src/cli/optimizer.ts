@@ -109,7 +109,7 @@ function optimizerStates({ optimizer, amsgrad, momentum }: TrainValues): number 
 }
 
 /** Makes the optimizer for the Trainer. */
-export function optimizerOf(values: TrainValues, model: Module & { readonly headWeight: Tensor }) {
+export function optimizerOf(values: TrainValues, model: Module & { readonly headWeight?: Tensor }) {
   const { beta1, beta2, amsgrad, nesterov, momentum } = values;
   const betas = [beta1, beta2] as const;
   return (groups: readonly ParameterGroup[], lr: number): Optimizer => {
@@ -129,7 +129,7 @@ export function optimizerOf(values: TrainValues, model: Module & { readonly head
       case 'lion':
         return new Lion(groups, { lr, betas });
       case 'muon': {
-        const adamw = [...tables(model), model.headWeight];
+        const adamw = [...tables(model), ...(model.headWeight === undefined ? [] : [model.headWeight])];
         return new Muon(groups, { lr, betas, momentum, adjustLr: 'matchRmsAdamW', adamw });
       }
     }

@@ -24,7 +24,7 @@ type Flags = ParsedFlags<typeof trainFlags>;
 const unsaved = ['model', 'resume', 'live', 'threads', 'backend', 'config', 'dry-run', 'json', 'help'];
 // prettier-ignore
 const fixed = [
-  'tokenizer', 'tokenizer-type', 'vocab-size', 'layers', 'embed', 'heads', 'seq', 'dropout', 'use-rope', 'rope-theta', 'use-swiglu',
+  'arch', 'task', 'labels', 'next-sentence', 'tokenizer', 'tokenizer-type', 'vocab-size', 'layers', 'embed', 'heads', 'seq', 'dropout', 'use-rope', 'rope-theta', 'use-swiglu',
   'use-rmsnorm', 'kv-heads', 'window', 'no-bias', 'untied', 'use-explicit-mask', 'from', 'lora-rank', 'lora-alpha', 'lora-targets',
   'lora-dropout',
 ] as const;
@@ -55,7 +55,8 @@ export function runFlags(flags: Flags, writes = true): RunValues {
       '--tokenizer brings its own vocabulary; leave out --tokenizer-type and --vocab-size',
     );
   }
-  if (values['vocab-size'] !== undefined && values['tokenizer-type'] !== 'bpe') {
+  checkArchitecture(values, flags.given);
+  if (values['vocab-size'] !== undefined && values.arch === 'gpt' && values['tokenizer-type'] !== 'bpe') {
     throw new UsageError(
       '--vocab-size is for --tokenizer-type bpe; a character tokenizer has the characters of the text',
     );
@@ -76,6 +77,28 @@ export function runFlags(flags: Flags, writes = true): RunValues {
   if (minLr > lr) throw new UsageError(`--min-lr ${minLr} must not be above --lr ${lr}`);
   checkOptimizerFlags(values, flags.given);
   return { ...values, seed };
+}
+
+/** Flags that are for some architectures only. */
+const uses: Readonly<Record<string, readonly (keyof TrainValues)[]>> = {
+  // prettier-ignore
+  gpt: [
+    'tokenizer-type', 'use-rope', 'rope-theta', 'use-swiglu', 'use-rmsnorm', 'kv-heads', 'window', 'no-bias', 'untied',
+    'use-explicit-mask', 'gen-samples', 'gen-len', 'val-data', 'val-tokens', 'documents', 'lora-rank', 'lora-alpha', 'lora-targets',
+    'lora-dropout', 'precision', 'recompute', 'metrics', 'tensorboard', 'live',
+  ],
+  bert: ['mask-prob', 'random-prob', 'keep-prob', 'whole-words', 'next-sentence', 'labels', 'pair-column'],
+  t5: ['noise-density', 'mean-span'],
+  'bert and t5': ['task', 'text-column', 'label-column'],
+};
+/** Throws UsageError for flags that the architecture does not have. */
+function checkArchitecture({ arch }: TrainValues, given: ReadonlySet<string>): void {
+  for (const [architectures, names] of Object.entries(uses)) {
+    if (architectures.includes(arch)) continue;
+    const wrong = names.find((name) => given.has(name));
+    if (wrong !== undefined)
+      throw new UsageError(`--${wrong} is not for --arch ${arch}, only for ${architectures}`);
+  }
 }
 
 /** Flags of what a run starts from. */

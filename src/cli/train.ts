@@ -17,7 +17,7 @@ import {
   Trainer,
   type TrainingResult,
 } from '../training/index.js';
-import { resolveFlags, type ParsedFlags } from './args.js';
+import { resolveFlags, UsageError, type ParsedFlags } from './args.js';
 import type { trainFlags } from './commands.js';
 import { planRun, showPlan } from './dry-run.js';
 import { generateFlags, samplingOptions } from './generation-flags.js';
@@ -47,6 +47,11 @@ export async function train(given: ParsedFlags<typeof trainFlags>): Promise<numb
   const settled = runFlags(flags, first);
   const values = { ...settled, seed: await shared(settled.seed, processes) };
   if (values.threads !== undefined) setThreads(values.threads);
+  if (values.arch !== 'gpt') {
+    if (processes !== undefined)
+      throw new UsageError(`--arch ${values.arch} trains in one process; leave out mpirun`);
+    return await (await import('./train-encoder.js')).trainEncoder(values, resumed);
+  }
   const data = await openData(values);
   const { tokenizer } = data;
   const config = modelConfig(values, tokenizer.vocabSize);

@@ -42,6 +42,7 @@ export { Trainer } from './trainer.js';
 export type {
   CheckpointEvent,
   EvaluationEvent,
+  RunOptions,
   SampleEvent,
   SourceTrainerOptions,
   StepEvent,
