@@ -80,7 +80,7 @@ describe('shell snippets', () => {
   );
 
   it.each(lines)('%s: %s', (_, line) => {
-    const [, name, rest] = /\btsgpt (tokenizer \w+|\w+)([^|#]*)/.exec(line)!;
+    const [, name, rest] = /\btsgpt (tokenizer \w+|[\w-]+)([^|#]*)/.exec(line)!;
     expect(Object.keys(commands)).toContain(name);
     const words = rest.match(/"[^"]*"|'[^']*'|\S+/g) ?? [];
     const args = words.map((word) => word.replace(/^(["'])(.*)\1$/, '$2'));

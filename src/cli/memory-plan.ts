@@ -2,9 +2,9 @@
  * The memory of a training step at its fullest moment, reckoned from sizes alone. `npm run bench -- recompute` holds it
  * against what is measured.
  *
- * Two kinds of moments can be the fullest: when the loss has been computed, and all that backward needs is there; and when
- * backward is in one of the blocks, and the gradients of those after it are there. With checkpoints, earlier segments of
- * blocks then hold their input only.
+ * Three kinds of moments can be the fullest: the end of a block in a half type, before its scope lets go of what is not
+ * kept; when the loss has been computed, and all that backward needs is there; and when backward is in one of the blocks,
+ * and the gradients of those after it are there. With checkpoints, earlier segments of blocks then hold their input only.
  */
 
 import { linearCrossEntropyRows } from '../../lib/ops/loss.js';
@@ -38,6 +38,8 @@ export interface DecoderSizes {
   readonly rounded: number;
   /** What of that is cheap to compute again: results of norms and activations. */
   readonly cheap: number;
+  /** What learned positions leave beside the first block's input, in float32. */
+  readonly embedded: number;
 }
 
 type GPTSizes = Pick<GPTConfig, 'vocab_size' | 'n_positions' | 'n_embd' | 'n_layer' | 'n_head'> &
@@ -60,6 +62,7 @@ export function gptSizes(config: GPTSizes): DecoderSizes {
     // Both norms' results, attention's; the feed-forward layer before and after its activation, and its gate.
     rounded: 3 * C + qkv + turned + inner * (c.use_swiglu ? 3 : 2),
     cheap: 2 * C + inner,
+    embedded: c.use_rope ? 0 : C,
   };
 }
 
@@ -84,6 +87,7 @@ export function llamaSizes(c: LlamaConfig): DecoderSizes {
     exact: 2 * C + 2 + 2 * heads,
     rounded: 2 * C + 2 * (heads + kvHeads) * size + 3 * inner,
     cheap: 2 * C + inner,
+    embedded: 0,
   };
 }
 
@@ -152,6 +156,13 @@ function moments(sizes: DecoderSizes, tokens: number, settings: StepSettings): M
   const list: Moment[] = [
     { gradients: head, head, activations: tokens * ((segments - 1) * input + lastSegment * kept) + outside },
   ];
+  // A block in a half type before its scope ends: all that it has computed; in float32 also its norms' results, the results
+  // of its two last layers (in the half type as well) and their sum.
+  const whole = (sizes.exact + 6 * C) * floatBytes + sizes.rounded * roundedBytes;
+  if (half && step === layers) {
+    const before = (layers - 1) * kept + sizes.embedded * floatBytes;
+    list.push({ gradients: 0, head: 0, activations: tokens * (before + whole) });
+  }
   // In the middle of a block: its result's gradient (a checkpoint holds it, too), and what backward of the widest layer
   // works on: gradients of its inner results, and these where they are computed again.
   const widest = (1 + (sizes.gated ? 1 : 0) + (selective ? 1 : 0) + (adapters === undefined ? 0 : 1)) * inner;
@@ -171,6 +182,7 @@ function moments(sizes: DecoderSizes, tokens: number, settings: StepSettings): M
     });
     if (half)
       list.push({ gradients: gradients + 0.7 * block, head, activations: tokens * (before + attention) });
+    if (half && step < layers) list.push({ gradients, head, activations: tokens * (before + whole) }); // computed again
   }
   return list;
 }

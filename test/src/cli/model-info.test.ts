@@ -28,6 +28,7 @@ describe('tsgpt info --model', () => {
       path,
       format: 'safetensors',
       architecture: 'qwen2',
+      class: 'Qwen2ForCausalLM',
       supported: true,
       context: 64,
       parameters: 29_600,
@@ -39,7 +40,7 @@ describe('tsgpt info --model', () => {
     });
     const { stdout } = await tsgpt(['info', '--model', path]);
     expect(stdout).toMatch(
-      /^architecture +qwen2\ncontext +64 tokens\nparameters +29,600\ntensors +39: 39 BF16\n/m,
+      /^architecture +qwen2\nclass +Qwen2ForCausalLM\ncontext +64 tokens\nparameters +29,600\ntensors +39: 39 BF16\n/m,
     );
   });
 
