@@ -26,14 +26,22 @@ describe('examples', { timeout: 300_000 }, () => {
     const bert = join(folder, 'bert');
     const learned = await run('08-pretrain-bert', '2', 'examples/data/tinyshakespeare.txt', bert);
     expect(learned).toMatch(/hidden tokens BERT finds \d+\.\d %\nthe most frequent token is \d+\.\d %/);
-    const tuned = await run('09-classify-reviews', '0.05', bert, 'examples/data/sentiment.tsv', join(folder, 'reviews'));
+    const tuned = await run(
+      '09-classify-reviews',
+      '0.05',
+      bert,
+      'examples/data/sentiment.tsv',
+      join(folder, 'reviews'),
+    );
     expect(tuned).toMatch(/BERT: accuracy \d+\.\d %/);
     const [, bag] = /bag of words: accuracy (\d+\.\d) %/.exec(tuned)!;
     expect(Number(bag)).toBeGreaterThan(78);
   });
 
   it('copy and reverse, and translate, with T5', async () => {
-    expect(await run('10-copy-and-reverse', '3', join(folder, 'reverse'))).toMatch(/\d+ of 200 new rows are right/);
+    expect(await run('10-copy-and-reverse', '3', join(folder, 'reverse'))).toMatch(
+      /\d+ of 200 new rows are right/,
+    );
     const translated = await run('11-translate', '0.2', 'examples/data/eng-fra.tsv', join(folder, 'french'));
     expect(translated).toMatch(/BLEU \d+\.\d\nBLEU of the English as it is: \d+\.\d/);
   });

@@ -164,7 +164,8 @@ napi_value advise_file(napi_env env, napi_callback_info info) {
   if (napi_get_arraybuffer_info(env, args[0], &data, &size) != napi_ok || size == 0) return nullptr;
   Mapping* m = mapping_at(reinterpret_cast<uintptr_t>(data));
   // Nothing but a whole file that is still there: anonymous pages would come back as zeros.
-  if (m && !m->lost && m->begin == reinterpret_cast<uintptr_t>(data)) madvise(data, size, advice == 0 ? MADV_RANDOM : MADV_DONTNEED);
+  if (m && !m->lost && m->begin == reinterpret_cast<uintptr_t>(data))
+    madvise(data, size, advice == 0 ? MADV_RANDOM : MADV_DONTNEED);
   return nullptr;
 }
 
@@ -212,8 +213,7 @@ void define_mapping(napi_env env, napi_value exports) {
   const struct {
     const char* name;
     napi_callback call;
-  } entries[] = {
-      {"mapFile", map_file}, {"adviseFile", advise_file}, {"onLostFile", on_lost_file}, {"checkFile", check_file}};
+  } entries[] = {{"mapFile", map_file}, {"adviseFile", advise_file}, {"onLostFile", on_lost_file}, {"checkFile", check_file}};
   for (const auto& entry : entries) {
     napi_value function;
     napi_create_function(env, entry.name, NAPI_AUTO_LENGTH, entry.call, nullptr, &function);

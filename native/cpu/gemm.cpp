@@ -272,7 +272,8 @@ bool is_single_or_half(DType type) { return type == DType::float32 || type == DT
 bool gemm(const Gemm& given) {
   DType a = given.type_a, b = given.type_b, c = given.type_c;
   bool wide = a == DType::float64 && b == a && c == a;
-  bool served = is_single_or_half(a) && is_single_or_half(b) && is_single_or_half(c) && (a == b || a == DType::float32 || b == DType::float32);
+  bool served = is_single_or_half(a) && is_single_or_half(b) && is_single_or_half(c) &&
+                (a == b || a == DType::float32 || b == DType::float32);
   if (!wide && !served) return false;
   if (given.batch == 0 || given.m == 0 || given.n == 0) return true;
   Gemm g = simplify(given);

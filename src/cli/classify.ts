@@ -47,7 +47,7 @@ export async function classify(values: ClassifyValues): Promise<number> {
           0,
         );
         const options = { ...(attentionMask && { attentionMask }), ...(hasSegments ? { tokenTypeIds } : {}) };
-        return softmax(model.forward(ids, options) as Tensor, -1).toArray() as number[][];
+        return softmax(model.forward(ids, options), -1).toArray() as number[][];
       }),
     );
     group.forEach((one, i) => print(one.text, labels, probabilities[i], json));

@@ -176,7 +176,7 @@ export class SpanCorruptionSource implements BatchSource<Seq2SeqBatch> {
 
   /**
    * @param ids The text's, without `</s>`.
-   * @param options.sequenceLength Tokens that the encoder reads, with sentinels and `</s>`.
+   * @param options `sequenceLength` counts the tokens that the encoder reads, with sentinels and `</s>`.
    * @param generator Where places and spans come from; the source should be its only user.
    */
   constructor(ids: Int32Array, options: SpanBatchOptions, generator: Generator) {

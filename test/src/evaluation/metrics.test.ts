@@ -91,7 +91,7 @@ describe('classes', () => {
 });
 
 describe('hidden tokens', () => {
-  const tokenizer = wordPieces([...'abcdefgh']);
+  const tokenizer = wordPieces(Array.from('abcdefgh'));
   const config = { hidden_size: 16, num_hidden_layers: 1, num_attention_heads: 2, intermediate_size: 32 };
   const model = new BertForMaskedLM(
     { ...config, vocab_size: tokenizer.vocabSize, max_position_embeddings: 16 },
