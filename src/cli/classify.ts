@@ -1,6 +1,6 @@
 /** `tsgpt classify`: the classes of texts, by an encoder that was trained on labels. */
 
-import { noGrad, scope, softmax, type Tensor } from '../../lib/index.js';
+import { noGrad, scope, softmax } from '../../lib/index.js';
 import { padIds, padRows, readTexts } from '../data/index.js';
 import { AutoModelForSequenceClassification, DistilBertForSequenceClassification } from '../models/index.js';
 import { problemTypeOf } from '../models/labels.js';
