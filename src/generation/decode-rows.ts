@@ -21,7 +21,7 @@ class Row {
   constructor(
     readonly index: number,
     readonly sequence: GeneratedSequence,
-    prompt: readonly number[],
+    private readonly prompt: readonly number[],
     tokenizer: TextDecoder,
     private readonly settings: GenerateSettings,
   ) {
@@ -36,7 +36,7 @@ class Row {
     const { processors, eosIds, logprobs, maxNewTokens } = this.settings;
     const { sequence, ids } = this;
     const tell = logprobs === null ? null : readLogprobs(scores, logprobs);
-    for (const process of processors) process(ids, scores, sequence.promptTokens);
+    for (const process of processors) process(ids, scores, this.prompt.length);
     const id = sampler.choose(scores, this.#generator);
     if (tell !== null) sequence.logprobs.push(tell(id));
     if (eosIds.includes(id)) {

@@ -23,6 +23,8 @@ export interface CausalModel {
   forward(ids: Tensor, options: { cache: KVCache; lastOnly: true; attentionMask?: Tensor }): Tensor;
   readonly training: boolean;
   train(mode: boolean): unknown;
+  /** Tokens of each prompt that an encoder has read; absent where the rows are the prompts. */
+  readonly tokensRead?: readonly number[];
   /** The model's generation_config.json: what `generate` does where it is not told. */
   readonly generationConfig?: Readonly<Record<string, unknown>> | null;
 }
@@ -57,9 +59,9 @@ export class Decoder {
     this.#prompts = this.#pads.map((_, row) => row);
   }
 
-  /** How many of a row's ids the model sees. */
+  /** How many tokens of a row's prompt the model sees, after the first call. */
   seen(row: number): number {
-    return this.#cache.length - this.#pads[row];
+    return this.model.tokensRead?.[row] ?? this.#cache.length - this.#pads[row];
   }
 
   /**

@@ -47,6 +47,7 @@ export async function* afterReading(
   const { encoderOutput, encoderMask } = read(model, texts);
   const decoder: CausalModel = {
     contextLength: Infinity,
+    tokensRead: texts.map((text) => text.length),
     newCache: (batch, capacity) => model.newCache(batch, capacity),
     forward: (ids, options) => {
       const cache = options.cache as Seq2SeqCache; // made by newCache above

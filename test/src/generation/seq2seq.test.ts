@@ -53,6 +53,27 @@ describe.each(['hf-t5-v1_0-relu-tied', 'hf-t5-v1_1-gated-gelu-untied'])('%s', (n
     expect(batch.sequences.map(({ tokens }) => tokens)).toEqual(written(recorded));
   });
 
+  it('counts what is generated, and what was read, without the text in the decoder', async () => {
+    const options = { doSample: false, maxNewTokens: 16 };
+    const free = generate(model, tokenizer, texts[0], options);
+    await free.text();
+    expect(free.prefillTokens).toBe(texts[0].length);
+    const least = free.tokens.length === 16 ? 0 : free.tokens.length + 2; // past its end, so that the end must wait
+    const forced = generate(model, tokenizer, texts[0], { ...options, minNewTokens: least });
+    await forced.text();
+    expect(forced.tokens.length).toBeGreaterThanOrEqual(least);
+    // A penalty on what was generated takes effect from the second token on, however long the text was.
+    const first = free.tokens[0];
+    const penalized = generate(model, tokenizer, texts[0], {
+      ...options,
+      presencePenalty: 1e4,
+      minNewTokens: 4,
+    });
+    await penalized.text();
+    expect(penalized.tokens[0]).toBe(first);
+    expect(new Set(penalized.tokens).size).toBe(penalized.tokens.length);
+  });
+
   it('draws the same from the same seed', async () => {
     const draw = (seed: number): Promise<string> =>
       generate(model, tokenizer, texts[0], { seed, maxNewTokens: 12, topK: 20 }).text();
