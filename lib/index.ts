@@ -31,7 +31,7 @@ export * from './ops/rotary.js';
 export * from './ops/softmax.js';
 export * from './ops/swiglu.js';
 export { launchedProcess, ProcessGroup, type LaunchedProcess } from './process-group.js';
-export { defaultGenerator, Generator, manualSeed } from './random.js';
+export { defaultGenerator, Generator, manualSeed, type StreamState } from './random.js';
 export { formatShape, sameShape, type Shape } from './shape.js';
 export { emptyPool, memory, resetPeakMemory, type MemoryStats } from './storage.js';
 export { scope, Tensor, type NestedArray } from './tensor.js';

@@ -6,11 +6,8 @@
 
 import { ArgumentError } from './errors.js';
 
-/** Where a stream is. */
-interface StreamState {
-  seed: number;
-  offset: number;
-}
+/** Where a random stream stands. */
+export type StreamState = Readonly<Record<'seed' | 'offset', number>>;
 
 /** What a computation has drawn from: each stream's state before its first draw. */
 export type Draws = ReadonlyMap<Generator, StreamState>;

@@ -4,6 +4,7 @@
  */
 
 import { ArgumentError } from '../../lib/errors.js';
+import type { StreamState } from '../../lib/random.js';
 
 /** What JSON can hold. */
 export type JsonValue =
@@ -27,9 +28,6 @@ export interface BatchSource<B> {
   /** Batches in one pass over the data; not a whole number where the last one would not be full. */
   readonly length: number;
 }
-
-/** Where a random stream stands. */
-export type StreamState = Readonly<Record<'seed' | 'offset', number>>;
 
 /** The state of a random stream; throws ArgumentError when it is none. */
 export function streamState(where: string, state: JsonValue): StreamState {

@@ -5,17 +5,10 @@
 
 import { ArgumentError } from '../../lib/errors.js';
 import { tensor } from '../../lib/ops/create.js';
-import type { Generator } from '../../lib/random.js';
+import type { Generator, StreamState } from '../../lib/random.js';
 import type { Tensor } from '../../lib/tensor.js';
 import type { PretrainedTokenizer } from '../tokenizers/pretrained.js';
-import {
-  hashIds,
-  streamState,
-  type BatchSource,
-  type JsonValue,
-  type RunIdentity,
-  type StreamState,
-} from './batch-source.js';
+import { hashIds, streamState, type BatchSource, type JsonValue, type RunIdentity } from './batch-source.js';
 import { ignoredLabel } from './masked.js';
 import { padIds, padRows, type PaddedIds } from './padding.js';
 import type { LabelledText, TextPair } from './rows.js';

@@ -1,6 +1,6 @@
 /** Data: texts and tables, and the batches that models learn from. */
 
-export { type BatchSource, type JsonValue, type RunIdentity, type StreamState } from './batch-source.js';
+export { type BatchSource, type JsonValue, type RunIdentity } from './batch-source.js';
 export {
   classBatches,
   encodeClassExamples,

@@ -4,19 +4,12 @@
  */
 
 import { ArgumentError } from '../../lib/errors.js';
-import type { Generator } from '../../lib/random.js';
+import type { Generator, StreamState } from '../../lib/random.js';
 import { tensor } from '../../lib/ops/create.js';
 import type { Tensor } from '../../lib/tensor.js';
 import type { PretrainedTokenizer } from '../tokenizers/pretrained.js';
 import { truncatedLengths } from '../tokenizers/encoding.js';
-import {
-  hashIds,
-  streamState,
-  type BatchSource,
-  type JsonValue,
-  type RunIdentity,
-  type StreamState,
-} from './batch-source.js';
+import { hashIds, streamState, type BatchSource, type JsonValue, type RunIdentity } from './batch-source.js';
 import { ignoredLabel, type TokenMasker } from './masked.js';
 import { padIds, padRows } from './padding.js';
 import { checkBatch, checkSize, type BatchOptions } from './tokens.js';

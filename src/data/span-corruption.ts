@@ -10,17 +10,10 @@
 
 import { ArgumentError, checkOptions } from '../../lib/errors.js';
 import { tensor } from '../../lib/ops/create.js';
-import type { Generator } from '../../lib/random.js';
+import type { Generator, StreamState } from '../../lib/random.js';
 import type { Tensor } from '../../lib/tensor.js';
 import type { PretrainedTokenizer } from '../tokenizers/pretrained.js';
-import {
-  hashIds,
-  streamState,
-  type BatchSource,
-  type JsonValue,
-  type RunIdentity,
-  type StreamState,
-} from './batch-source.js';
+import { hashIds, streamState, type BatchSource, type JsonValue, type RunIdentity } from './batch-source.js';
 import { checkBatch, checkSize, type BatchOptions } from './tokens.js';
 
 /** How spans are taken out. */

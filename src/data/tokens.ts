@@ -5,15 +5,8 @@
 
 import { ArgumentError } from '../../lib/errors.js';
 import { Tensor } from '../../lib/tensor.js';
-import type { Generator } from '../../lib/random.js';
-import {
-  hashIds,
-  streamState,
-  type BatchSource,
-  type JsonValue,
-  type RunIdentity,
-  type StreamState,
-} from './batch-source.js';
+import type { Generator, StreamState } from '../../lib/random.js';
+import { hashIds, streamState, type BatchSource, type JsonValue, type RunIdentity } from './batch-source.js';
 
 /** What a language model learns from: token ids, and at each position the id that follows. */
 export interface Batch {

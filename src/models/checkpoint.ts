@@ -39,7 +39,7 @@ export interface WeightFiles {
   close(): void;
 }
 
-/** An open model; see {@link openCheckpoint}. */
+/** An open model; see `openCheckpoint`. */
 export interface Checkpoint {
   readonly path: string;
   readonly format: 'safetensors' | 'gguf';

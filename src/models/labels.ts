@@ -89,7 +89,7 @@ export function problemTypeOf(config: LabelConfig): ProblemType {
  *
  * @param logits (B, L)
  * @param labels One class: (B) int32, -100 to leave a text out. Else float32: (B, L), or (B) for one number.
- * @param config The model's; its `problem_type` decides, see {@link problemTypeOf}.
+ * @param config The model's; its `problem_type` decides, see `problemTypeOf`.
  * @throws IndexError for a class that is none; ShapeError when the labels do not fit.
  */
 export function classificationLoss(logits: Tensor, labels: Tensor, config: LabelConfig): Tensor {

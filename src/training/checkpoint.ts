@@ -27,8 +27,9 @@ import {
 } from '../../lib/formats/atomic-file.js';
 import { openSafetensors, saveSafetensors } from '../../lib/formats/safetensors.js';
 import { fileError } from '../../lib/formats/system-error.js';
+import type { StreamState } from '../../lib/random.js';
 import type { Tensor } from '../../lib/tensor.js';
-import type { JsonValue, RunIdentity, StreamState } from '../data/batch-source.js';
+import type { JsonValue, RunIdentity } from '../data/batch-source.js';
 import type { Tokenizer } from '../tokenizers/tokenizer.js';
 import type { GradientStepState } from './gradient-step.js';
 import { metricsFile } from './metrics.js';
