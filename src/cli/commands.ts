@@ -36,7 +36,7 @@ export const trainFlags = {
     }),
     task: text({
       choices: ['text', 'labels', 'pairs'],
-      help: 'bert, t5: learn from text, or from labels (bert) or pairs of texts (t5) in a table (default: by the name of --data)',
+      help: 'bert, t5: learn from text or a table of labels or pairs (default: by the name of --data)',
     }),
   }),
   ...section('Data', {
@@ -45,7 +45,7 @@ export const trainFlags = {
       default: '.',
       filled: true,
       sought: ['text', 'file', 'input', 'dataset', 'corpus'],
-      help: 'text file, folder, quoted glob, - for standard input, token files, or a table (.tsv, .jsonl)',
+      help: 'text file, folder, quoted glob, - for stdin; token files; a table (.tsv, .jsonl)',
     }),
     'val-split': number({ default: 0.1, min: 0, below: 1, help: 'part of the text kept for validation' }),
     'val-data': text({ hint: 'PATH', filled: true, help: 'token file to validate on instead' }),
@@ -402,9 +402,10 @@ messages are left out when the conversation grows beyond the model's context.`,
     summary: 'Measures a model on data: perplexity, or what its task is judged by.',
     flags: evalFlags,
     notes: `Every token but the first is predicted once, from the tokens before it in its window. Bits per byte compare
-models with different tokenizers. Other models are judged by their task: a BERT by the hidden tokens of a text that it finds
-(with --pseudo by its pseudo-perplexity: every token is hidden once), one that was trained on labels by accuracy and F1 on a
-table, a T5 by BLEU (as sacreBLEU's: 13a, exponential smoothing) and ROUGE of what it writes for a table's first texts.`,
+models with different tokenizers. Other models are judged by their task: a BERT by the hidden tokens of a text that it
+finds (with --pseudo by its pseudo-perplexity: every token is hidden once), one that was trained on labels by accuracy
+and F1 on a table, a T5 by BLEU (as sacreBLEU's: 13a, exponential smoothing) and ROUGE of what it writes for a table's
+first texts.`,
     examples: [
       'tsgpt eval --model shakespeare --data test.txt',
       'tsgpt eval --model reviewer --data test.tsv --json',

@@ -259,7 +259,7 @@ describe('tsgpt embed', () => {
 
   it('says which line is empty or too long, and cuts it when it is told', async () => {
     const long = 'cat '.repeat(50);
-    const [empty, tooLong, cut, limit, decoder] = await Promise.all([
+    const [empty, tooLong, cut, limit, blank] = await Promise.all([
       run([], 'cat\n\ndog'),
       run([], `cat\n${long}`),
       run(['--truncate', '--max-length', '10'], `cat\n${long}`),
@@ -273,6 +273,6 @@ describe('tsgpt embed', () => {
     expect(lines(cut.stdout)).toHaveLength(2);
     expect(limit).toMatchObject({ code: 2 });
     expect(limit.stderr).toContain("--max-length 41 is more than the model's context of 40");
-    expect(decoder.stderr).toContain('--text is empty');
+    expect(blank.stderr).toContain('--text must not be empty');
   });
 });
