@@ -45,7 +45,7 @@ export const trainFlags = {
       default: '.',
       filled: true,
       sought: ['text', 'file', 'input', 'dataset', 'corpus'],
-      help: 'text file, folder, quoted glob, - for stdin; token files; a table (.tsv, .jsonl)',
+      help: 'text file, folder, quoted glob, - for stdin; token files; .tsv or .jsonl',
     }),
     'val-split': number({ default: 0.1, min: 0, below: 1, help: 'part of the text kept for validation' }),
     'val-data': text({ hint: 'PATH', filled: true, help: 'token file to validate on instead' }),
@@ -349,9 +349,9 @@ with weights if they like: --data web.bin:0.7,books.bin:0.3.
 metrics.jsonl in the folder has a line for each step, evaluation and sample; see tsgpt visualize.
 mpirun -n N tsgpt train ... trains in N processes, which divide the --grad-accum-steps batches of a step.
 --schedule is one of ${scheduleNames.join(', ')}.
---arch bert learns to find hidden words of a text, or with --task labels the labels of a table's texts; --arch t5 learns to
-put back spans of a text, or with --task pairs to write the second texts of a table for the first. A table has a text and
-a label (or second text) on each line: the columns 1 and 2 of a TSV file, "text" and "label" ("source" and "target" for
+--arch bert learns to find hidden words of a text, or with --task labels the labels of a table's texts; --arch t5
+learns to put back spans of a text, or with --task pairs to write the second texts of a table for the first. A table has
+a text and a label (or second text) on each line: the columns 1 and 2 of a TSV file, "text" and "label" ("source" and "target" for
 pairs) of a JSONL file, unless the flags under Tables say otherwise.
 The folder holds a GPT-2 in Hugging Face's layout, with --use-rope, --use-swiglu and --use-rmsnorm together a Llama
 (with --window and --no-bias a Mistral). Other choices under Architecture have no name elsewhere: only tsgpt loads
