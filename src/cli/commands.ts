@@ -351,8 +351,8 @@ mpirun -n N tsgpt train ... trains in N processes, which divide the --grad-accum
 --schedule is one of ${scheduleNames.join(', ')}.
 --arch bert learns to find hidden words of a text, or with --task labels the labels of a table's texts; --arch t5
 learns to put back spans of a text, or with --task pairs to write the second texts of a table for the first. A table has
-a text and a label (or second text) on each line: the columns 1 and 2 of a TSV file, "text" and "label" ("source" and "target" for
-pairs) of a JSONL file, unless the flags under Tables say otherwise.
+a text and a label (or second text) on each line: the columns 1 and 2 of a TSV file, "text" and "label" ("source" and
+"target" for pairs) of a JSONL file, unless the flags under Tables say otherwise.
 The folder holds a GPT-2 in Hugging Face's layout, with --use-rope, --use-swiglu and --use-rmsnorm together a Llama
 (with --window and --no-bias a Mistral). Other choices under Architecture have no name elsewhere: only tsgpt loads
 such a folder.`,
