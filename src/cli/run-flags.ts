@@ -85,7 +85,7 @@ const uses: Readonly<Record<string, readonly (keyof TrainValues)[]>> = {
   gpt: [
     'tokenizer-type', 'use-rope', 'rope-theta', 'use-swiglu', 'use-rmsnorm', 'kv-heads', 'window', 'no-bias', 'untied',
     'use-explicit-mask', 'gen-samples', 'gen-len', 'val-data', 'val-tokens', 'documents', 'lora-rank', 'lora-alpha', 'lora-targets',
-    'lora-dropout', 'precision', 'recompute', 'metrics', 'tensorboard', 'live',
+    'lora-dropout', 'sample-interval',
   ],
   bert: ['mask-prob', 'random-prob', 'keep-prob', 'whole-words', 'next-sentence', 'labels', 'pair-column'],
   t5: ['noise-density', 'mean-span'],

@@ -7,7 +7,7 @@ import { lessonOf } from './lessons.js';
 import { optimizerOf } from './optimizer.js';
 import type { RunValues } from './run-flags.js';
 import { stopOnSignals } from './signals.js';
-import { lastLine, printJson, runOptions, say, sayResumed, showProgress } from './train-run.js';
+import { lastLine, printJson, runOptions, runShown, say, sayResumed } from './train-run.js';
 
 /** Runs the training and answers the exit code. @param held The folder's lock, where it is taken already. */
 export async function trainEncoder(values: RunValues, held: RunLock | undefined): Promise<number> {
@@ -33,7 +33,7 @@ export async function trainEncoder(values: RunValues, held: RunLock | undefined)
   say(`model: ${model.constructor.name}, ${formatCount(parameters)} parameters`);
   if (resume) sayResumed(trainer, folder, changes);
 
-  const result = await showProgress(trainer, lesson.isOfTokens);
+  const result = await runShown(trainer, values, lesson.isOfTokens);
   say(lastLine(result, trainer.steps, folder));
   stop.notice = 'stopped';
   const measures = result.stopped ? {} : lesson.judge();

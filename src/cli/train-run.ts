@@ -1,10 +1,12 @@
 /** What all trainings of the command line have in common: options of the trainer, progress, and the words at the end. */
 
-import type { RunOptions, Trainer, TrainingResult } from '../training/index.js';
+import type { Recompute } from '../nn/index.js';
+import type { Precision, RunOptions, StepEvent, Trainer, TrainingResult } from '../training/index.js';
 import { formatCount, formatDuration, formatLoss, shellWord } from './format.js';
 import { scheduleOf, weightDecayOf } from './optimizer.js';
 import { Progress } from './progress.js';
 import { settingsOf, type RunValues } from './run-flags.js';
+import { watchRun } from './watch.js';
 
 export const say = (line: string): unknown => process.stderr.write(`${line}\n`);
 
@@ -19,6 +21,10 @@ export function runOptions(values: RunValues): Omit<RunOptions, 'model'> {
     schedule: scheduleOf(values),
     ...(values.ema === undefined ? {} : { ema: values.ema }),
     weightDecay: weightDecayOf(values),
+    precision: values.precision as Precision,
+    ...(values.precision === 'fp16' ? { lossScale: lossScaleOf(values) } : {}),
+    recompute: values.recompute as Recompute,
+    maxSkips: values['max-skips'],
     clip: values.clip,
     evalInterval: values['eval-interval'],
     saveInterval: values['save-interval'],
@@ -27,10 +33,27 @@ export function runOptions(values: RunValues): Omit<RunOptions, 'model'> {
   };
 }
 
-/** Runs the trainer with its progress on standard error. @param isOfTokens Whether a perplexity says something. */
-export async function showProgress<B>(trainer: Trainer<B>, isOfTokens = true): Promise<TrainingResult> {
+const lossScaleOf = ({ 'loss-scale': initial, 'loss-scale-interval': growthInterval }: RunValues) => ({
+  ...(initial === undefined ? {} : { initial }),
+  ...(growthInterval === undefined ? {} : { growthInterval }),
+});
+
+/**
+ * Runs the trainer with its progress on standard error, and on the pages that the flags ask for.
+ * @param isOfTokens Whether a perplexity says something.
+ */
+export async function runShown<B>(
+  trainer: Trainer<B>,
+  values: RunValues,
+  isOfTokens = true,
+): Promise<TrainingResult> {
+  const watch = await watchRun(trainer, values);
+  if (watch.url !== undefined) say(`live: ${watch.url}`);
   const progress = new Progress(trainer.steps, trainer.step);
-  trainer.on('step', (event) => progress.update(event));
+  trainer.on('step', (event) => {
+    if (event.skipped) progress.note(skippedLine(event));
+    progress.update(event);
+  });
   trainer.on('evaluation', ({ step, loss, perplexity, trainLoss, best }) => {
     progress.note(
       `step ${step}: validation loss ${formatLoss(loss)}${isOfTokens ? ` (perplexity ${perplexity.toFixed(2)})` : ''}, ` +
@@ -41,7 +64,15 @@ export async function showProgress<B>(trainer: Trainer<B>, isOfTokens = true): P
     return await trainer.run();
   } finally {
     progress.end();
+    await watch.close();
   }
+}
+
+/** What is said of a step whose numbers were not finite. */
+function skippedLine({ step, loss, skippedSteps, lossScale }: StepEvent): string {
+  const scale = lossScale === null ? '' : `, the loss scale is ${lossScale} now`;
+  const what = Number.isFinite(loss) ? 'its gradients are not finite' : `its loss is ${loss}`;
+  return `step ${step} skipped: ${what}${scale} (${skippedSteps} skipped so far)`;
 }
 
 /** Says before the first step what is resumed, and what will be different. */

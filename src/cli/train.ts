@@ -6,33 +6,22 @@
 import { manualSeed, nativeInfo, setThreads } from '../../lib/index.js';
 import { generate } from '../generation/index.js';
 import type { DecoderModel } from '../models/index.js';
-import { Lora, type Recompute } from '../nn/index.js';
+import { Lora } from '../nn/index.js';
 import type { Tokenizer } from '../tokenizers/index.js';
-import {
-  lockRun,
-  type Precision,
-  recoverRun,
-  type StepEvent,
-  type TextSample,
-  Trainer,
-  type TrainingResult,
-} from '../training/index.js';
+import { lockRun, recoverRun, type TextSample, Trainer } from '../training/index.js';
 import { resolveFlags, UsageError, type ParsedFlags } from './args.js';
 import type { trainFlags } from './commands.js';
 import { planRun, showPlan } from './dry-run.js';
 import { generateFlags, samplingOptions } from './generation-flags.js';
-import { formatCount, formatDuration, formatLoss, shellWord } from './format.js';
-import { optimizerOf, scheduleOf, weightDecayOf } from './optimizer.js';
+import { formatCount } from './format.js';
+import { optimizerOf } from './optimizer.js';
 import { divideBatches, joinProcesses, shared, watchOthers } from './processes.js';
-import { Progress } from './progress.js';
 import { defaultPrompt } from './prompt.js';
-import { checkHoldsRun, runFlags, settingsOf, type RunValues } from './run-flags.js';
+import { checkHoldsRun, runFlags, type RunValues } from './run-flags.js';
 import { stopOnSignals } from './signals.js';
 import { checkVocabulary, loraOptions, openBase, sizesOf, startModel } from './starting-model.js';
 import { openData } from './train-data.js';
-import { watchRun } from './watch.js';
-
-const say = (line: string): unknown => process.stderr.write(`${line}\n`);
+import { lastLine, printJson, runOptions, runShown, say, sayResumed } from './train-run.js';
 
 /** Runs the command and answers its exit code. */
 export async function train(given: ParsedFlags<typeof trainFlags>): Promise<number> {
@@ -70,7 +59,8 @@ export async function train(given: ParsedFlags<typeof trainFlags>): Promise<numb
   manualSeed(values.seed);
   const { model, trained, adapters } = startModel(values, base, config);
   const trainer = new Trainer({
-    ...trainerOptions(values),
+    ...runOptions(values),
+    sampleInterval: values['sample-interval'],
     optimizer: optimizerOf(values, model),
     ...data.options(model),
     ...{ model: trained, tokenizer, folder, lock, processes, signal: stop.signal },
@@ -94,14 +84,11 @@ export async function train(given: ParsedFlags<typeof trainFlags>): Promise<numb
   if (processes !== undefined) {
     say(`processes: ${processes.size}, by ${processes.library}; each step's batches are divided among them`);
   }
-  if (resume) say(`resuming ${folder} at step ${trainer.step} of ${trainer.steps}`);
-  if (changes.length > 0) say(`it will not go on exactly as before: ${changes.join('; ')}`);
+  if (resume) sayResumed(trainer, folder, changes);
 
-  const watch = await watchRun(trainer, values);
-  if (watch.url !== undefined) say(`live: ${watch.url}`);
-  const result = await showProgress(trainer).finally(() => watch.close());
+  const result = await runShown(trainer, values);
   await processes?.close();
-  say(result.stopped ? stoppedLine(result, trainer, folder) : doneLine(result, folder));
+  say(lastLine(result, trainer.steps, folder));
   stop.notice = 'stopped';
   if (!result.stopped) await showSamples(model, tokenizer, values, stop.signal);
   if (values.json) printJson(result, model.numParameters());
@@ -142,34 +129,6 @@ function modelConfig(values: RunValues, vocabulary: number) {
   };
 }
 
-function trainerOptions(values: RunValues) {
-  return {
-    gradAccumSteps: values['grad-accum-steps'],
-    ...(values.steps === undefined ? { epochs: values.epochs } : { steps: values.steps }),
-    lr: values.lr,
-    minLr: values['min-lr'],
-    warmup: values.warmup,
-    schedule: scheduleOf(values),
-    ...(values.ema === undefined ? {} : { ema: values.ema }),
-    weightDecay: weightDecayOf(values),
-    precision: values.precision as Precision,
-    ...(values.precision === 'fp16' ? { lossScale: lossScaleOf(values) } : {}),
-    recompute: values.recompute as Recompute,
-    maxSkips: values['max-skips'],
-    clip: values.clip,
-    evalInterval: values['eval-interval'],
-    saveInterval: values['save-interval'],
-    sampleInterval: values['sample-interval'],
-    keep: values.keep,
-    settings: settingsOf(values),
-  };
-}
-
-const lossScaleOf = ({ 'loss-scale': initial, 'loss-scale-interval': growthInterval }: RunValues) => ({
-  ...(initial === undefined ? {} : { initial }),
-  ...(growthInterval === undefined ? {} : { growthInterval }),
-});
-
 /** How many weights adapters of these flags have; null without. */
 function adapterWeights(values: RunValues, base: DecoderModel | null): number | null {
   if (base === null || values['lora-rank'] === undefined) return null;
@@ -177,42 +136,6 @@ function adapterWeights(values: RunValues, base: DecoderModel | null): number | 
   const count = adapters.numParameters();
   adapters.detach();
   return count;
-}
-
-async function showProgress(trainer: Trainer): Promise<TrainingResult> {
-  const progress = new Progress(trainer.steps, trainer.step);
-  trainer.on('step', (event) => {
-    if (event.skipped) progress.note(skippedLine(event));
-    progress.update(event);
-  });
-  trainer.on('evaluation', ({ step, loss, perplexity, trainLoss, best }) => {
-    progress.note(
-      `step ${step}: validation loss ${formatLoss(loss)} (perplexity ${perplexity.toFixed(2)}), ` +
-        `training loss ${formatLoss(trainLoss)}${best ? ', the best so far' : ''}`,
-    );
-  });
-  try {
-    return await trainer.run();
-  } finally {
-    progress.end();
-  }
-}
-
-/** What is said of a step whose numbers were not finite. */
-function skippedLine({ step, loss, skippedSteps, lossScale }: StepEvent): string {
-  const scale = lossScale === null ? '' : `, the loss scale is ${lossScale} now`;
-  const what = Number.isFinite(loss) ? 'its gradients are not finite' : `its loss is ${loss}`;
-  return `step ${step} skipped: ${what}${scale} (${skippedSteps} skipped so far)`;
-}
-
-function stoppedLine({ steps }: TrainingResult, trainer: Trainer, folder: string): string {
-  const where = `stopped at step ${steps} of ${trainer.steps}${steps < trainer.steps ? '' : ', before its evaluation,'}`;
-  return `${where} and saved; continue with: tsgpt train --model ${shellWord(folder)} --resume`;
-}
-
-function doneLine({ steps, seconds, tokensPerSecond, best }: TrainingResult, folder: string): string {
-  const loss = best === null ? '' : `best validation loss ${formatLoss(best.loss)} at step ${best.step}; `;
-  return `${steps} steps, ${formatDuration(seconds)}, ${formatCount(tokensPerSecond)} tok/s; ${loss}saved in ${folder}`;
 }
 
 /** What the model writes in the middle of its training, always with the same seed; nothing when the signal comes. */
@@ -259,17 +182,4 @@ async function showSamples(
     if (text === null) return;
     output.write(`--- sample ${i + 1} ---\n${text}\n`);
   }
-}
-
-function printJson(result: TrainingResult, parameters: number): void {
-  const summary = {
-    steps: result.steps,
-    train_loss: result.trainLoss,
-    val_loss: result.validationLoss,
-    tokens_per_second: result.tokensPerSecond,
-    seconds: result.seconds,
-    peak_rss_bytes: process.resourceUsage().maxRSS * 1024, // getrusage counts in KiB
-    parameters,
-  };
-  process.stdout.write(`${JSON.stringify(summary)}\n`);
 }

@@ -17,7 +17,7 @@ export interface Watch {
 }
 
 /** Starts what the flags ask for. What a resumed run did before is shown too. */
-export async function watchRun(trainer: Trainer, values: RunValues): Promise<Watch> {
+export async function watchRun<B>(trainer: Trainer<B>, values: RunValues): Promise<Watch> {
   const { model: folder, metrics, live: port, tensorboard } = values;
   const curves = new RunCurves();
   if (trainer.step > 0) {

@@ -90,6 +90,34 @@ describe('BERT', { timeout: 120_000 }, () => {
     expect(rows[0].probability).toBeGreaterThanOrEqual(rows[1].probability);
   });
 
+  it('trains in half precision, computing again, and draws its curves', async () => {
+    const command = [
+      'train',
+      '--arch',
+      'bert',
+      '--data',
+      at('text.txt'),
+      '--vocab-size',
+      '300',
+      '--seq',
+      '16',
+    ];
+    const run = async (name: string, flags: readonly string[]): Promise<number> => {
+      const args = [...command, ...sizes, '--steps', '6', '--json', ...flags, '--model', at(name)];
+      return lastJson(good(await tsgpt(args))).train_loss as number;
+    };
+    const plain = await run('plain', []);
+    const half = await run('half', ['--precision', 'bf16', '--metrics', at('half.html')]);
+    expect(half).not.toBe(plain); // rounded, but near
+    expect(Math.abs(half - plain)).toBeLessThan(0.02);
+    expect(readFileSync(at('half.html'), 'utf8')).toContain('</html>');
+    const again = ['--recompute', 'every:1', '--precision', 'bf16'];
+    expect(await run('again', again)).toBe(half); // the same bits
+    const wrong = await tsgpt([...command, ...sizes, '--sample-interval', '2', '--model', at('none')]);
+    expect(wrong).toMatchObject({ code: 2 });
+    expect(wrong.stderr).toContain('--sample-interval is not for --arch bert, only for gpt');
+  });
+
   it('learns whether sentences follow one another', async () => {
     const args = [
       '--arch',
