@@ -3,10 +3,10 @@
  * weights on both sides, so that the hidden states, or the losses of the first three steps, must agree.
  */
 
-import { backward, noGrad, scope, tensor } from '../../lib/index.js';
+import { noGrad, scope, tensor } from '../../lib/index.js';
 import { BertForMaskedLM, maskedTokenLoss } from '../../src/models/index.js';
-import { AdamW, clipScale, decayGroups, gradNorm } from '../../src/training/index.js';
-import { median, readTask, report, secondsOf, secondsPerCall, tokenIds } from '../measure.js';
+import { readTask, report, secondsPerCall, tokenIds } from '../measure.js';
+import { secondsPerStep, trainingStep } from './training.js';
 
 const task = readTask() as {
   name: string;
@@ -30,26 +30,11 @@ if (task.train) {
     all.subarray(B * T).map((id, i) => (i % 7 === 0 ? id : -100)),
     { shape: [B, T] },
   );
-  const parameters = model.parameters();
-  const optimizer = new AdamW(decayGroups(parameters, 0.1), { lr: task.lr, betas: [0.9, 0.99] });
-  const step = (): number =>
-    scope(() => {
-      const loss = maskedTokenLoss(model, ids, labels);
-      backward(loss);
-      optimizer.step({ gradScale: clipScale(gradNorm(parameters), 1) });
-      optimizer.zeroGrad();
-      return loss.item();
-    });
+  const step = trainingStep(model.parameters(), task.lr, () => maskedTokenLoss(model, ids, labels));
   const values = [step(), step(), step()];
-  const times: number[] = [];
-  for (let spent = 0; times.length < task.steps || spent < task.seconds;) {
-    const seconds = secondsOf(step);
-    times.push(seconds);
-    spent += seconds;
-  }
   const head = Math.ceil((B * T) / 7) * 2 * (C * C + V * C);
   report(
-    { [task.name]: { seconds: median(times), flops: 3 * (forwardFlops + head), tokens: B * T } },
+    { [task.name]: { seconds: secondsPerStep(step, task), flops: 3 * (forwardFlops + head), tokens: B * T } },
     values,
   );
 } else {

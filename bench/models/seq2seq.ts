@@ -3,12 +3,12 @@
  * the losses of the first three steps, or the tokens, must agree.
  */
 
-import { backward, scope, tensor } from '../../lib/index.js';
+import { tensor } from '../../lib/index.js';
 import { generate } from '../../src/generation/index.js';
 import { seq2seqLoss, T5 } from '../../src/models/index.js';
 import { CharTokenizer } from '../../src/tokenizers/index.js';
-import { AdamW, clipScale, decayGroups, gradNorm } from '../../src/training/index.js';
-import { median, readTask, report, secondsOf, tokenIds } from '../measure.js';
+import { median, readTask, report, tokenIds } from '../measure.js';
+import { secondsPerStep, trainingStep } from './training.js';
 
 const task = readTask() as {
   name: string;
@@ -32,24 +32,12 @@ else await decode();
 function train(): void {
   const ids = tensor(all.subarray(0, B * S), { shape: [B, S] });
   const labels = tensor(all.subarray(B * S), { shape: [B, T] });
-  const parameters = model.parameters();
-  const optimizer = new AdamW(decayGroups(parameters, 0.1), { lr: task.lr, betas: [0.9, 0.99] });
-  const step = (): number =>
-    scope(() => {
-      const loss = seq2seqLoss(model, ids, labels);
-      backward(loss);
-      optimizer.step({ gradScale: clipScale(gradNorm(parameters), 1) });
-      optimizer.zeroGrad();
-      return loss.item();
-    });
+  const step = trainingStep(model.parameters(), task.lr, () => seq2seqLoss(model, ids, labels));
   const values = [step(), step(), step()];
-  const times: number[] = [];
-  for (let spent = 0; times.length < task.steps || spent < task.seconds;) {
-    const seconds = secondsOf(step);
-    times.push(seconds);
-    spent += seconds;
-  }
-  report({ [task.name]: { seconds: median(times), flops: stepFlops(), tokens: B * (S + T) } }, values);
+  report(
+    { [task.name]: { seconds: secondsPerStep(step, task), flops: stepFlops(), tokens: B * (S + T) } },
+    values,
+  );
 }
 
 /** Three times that of a forward pass. */

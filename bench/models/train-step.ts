@@ -3,13 +3,14 @@
  * from the same weights on both sides, so that the losses of the first three steps must agree.
  */
 
-import { autocast, backward, memory, resetPeakMemory, scope, tensor } from '../../lib/index.js';
+import { autocast, memory, resetPeakMemory, tensor } from '../../lib/index.js';
 import { estimateMemory, gptSizes } from '../../src/cli/memory-plan.js';
 import { GPT } from '../../src/models/index.js';
 import type { Recompute } from '../../src/nn/index.js';
-import { AdamW, clipScale, decayGroups, gradNorm, nextTokenLoss } from '../../src/training/index.js';
-import { median, readTask, report, secondsOf, tokenIds } from '../measure.js';
+import { nextTokenLoss } from '../../src/training/index.js';
+import { readTask, report, tokenIds } from '../measure.js';
 import { stepFlops, type Preset } from './presets.js';
+import { secondsPerStep, trainingStep } from './training.js';
 
 const task = readTask() as Preset & {
   name: string;
@@ -23,22 +24,13 @@ const task = readTask() as Preset & {
 const { batch: B, time: T } = task;
 const model = task.weights === undefined ? new GPT(task.config) : GPT.fromPretrained(task.weights);
 if (task.recompute !== undefined) model.setRecompute(task.recompute);
-const parameters = model.parameters();
-const optimizer = new AdamW(decayGroups(parameters, 0.1), { lr: task.lr, betas: [0.9, 0.99] });
 const ids = tokenIds(B * T + 1, model.config.vocab_size);
 const inputs = tensor(ids.subarray(0, B * T), { dtype: 'int32', shape: [B, T] });
 const targets = tensor(ids.subarray(1), { dtype: 'int32', shape: [B, T] });
 
-/** As src/training/trainer.ts does it. */
-function step(): number {
-  return scope(() => {
-    const loss = autocast(task.dtype ?? null, () => nextTokenLoss(model, inputs, targets));
-    backward(loss);
-    optimizer.step({ gradScale: clipScale(gradNorm(parameters), 1) });
-    optimizer.zeroGrad();
-    return loss.item();
-  });
-}
+const step = trainingStep(model.parameters(), task.lr, () =>
+  autocast(task.dtype ?? null, () => nextTokenLoss(model, inputs, targets)),
+);
 
 /** How far the dry run's memory is from the tensors of a step, weights and moments among them. */
 function predictionError(): number {
@@ -51,11 +43,6 @@ function predictionError(): number {
 const values = [step()];
 resetPeakMemory();
 values.push(step(), step());
-const times: number[] = [];
-for (let spent = 0; times.length < task.steps || spent < task.seconds;) {
-  const seconds = secondsOf(step);
-  times.push(seconds);
-  spent += seconds;
-}
+const seconds = secondsPerStep(step, task);
 const error = task.recompute === undefined ? {} : { error: predictionError() };
-report({ [task.name]: { seconds: median(times), flops: stepFlops(task), tokens: B * T, ...error } }, values);
+report({ [task.name]: { seconds, flops: stepFlops(task), tokens: B * T, ...error } }, values);

@@ -5,8 +5,8 @@ import time
 import torch
 
 from common import report, task, tokens
-from gpt import optimizer
 from t5 import T5
+from training import compiled, train
 
 B, S, T = task["batch"], task["source"], task["target"]
 model = T5.load(task["weights"])
@@ -15,25 +15,9 @@ ids = tokens(B * (S + T), V)
 source, labels = ids[:B * S].view(B, S), ids[B * S:].view(B, T)
 
 if task["train"]:
-    update = optimizer(model, task["lr"])
     decoder_ids = torch.cat([torch.zeros(B, 1, dtype=torch.long), labels[:, :-1]], 1)
-    loss_of = torch.compile(model.loss) if task.get("compiled") else model.loss
-
-    def step():
-        loss = loss_of(source, decoder_ids, labels)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        update.step()
-        update.zero_grad(set_to_none=True)
-        return loss.item()
-
-    values = [step() for _ in range(3)]
-    times, end = [], time.perf_counter() + task["seconds"]
-    while len(times) < task["steps"] or time.perf_counter() < end:
-        start = time.perf_counter()
-        step()
-        times.append(time.perf_counter() - start)
-    seconds = statistics.median(times)
+    loss_of = compiled(model.loss)
+    values, seconds = train(model, lambda: loss_of(source, decoder_ids, labels))
 else:
     model.eval()
 

@@ -1,37 +1,22 @@
-"""A training step (forward, backward, clipping, AdamW) in PyTorch; the counterpart of bench/models/train-step.ts."""
-import statistics
-import time
-
+"""A training step of a GPT in PyTorch; the counterpart of bench/models/train-step.ts."""
 import torch
 
 from common import report, task, tokens
-from gpt import GPT, optimizer
+from gpt import GPT
+from training import compiled, train
 
 B, T = task["batch"], task["time"]
 model = GPT.load(task["weights"]) if "weights" in task else GPT(task["config"])
-update = optimizer(model, task["lr"])
 ids = tokens(B * T + 1, task["config"]["vocab_size"])
 inputs, targets = ids[:-1].view(B, T), ids[1:].view(B, T)
-loss_of = torch.compile(model.loss) if task.get("compiled") else model.loss
-
-
+loss_of = compiled(model.loss)
 half = task.get("dtype") == "bfloat16"
 
 
-def step():
+def loss():
     with torch.autocast("cpu", torch.bfloat16, enabled=half):
-        loss = loss_of(inputs, targets)
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    update.step()
-    update.zero_grad(set_to_none=True)
-    return loss.item()
+        return loss_of(inputs, targets)
 
 
-values = [step() for _ in range(3)]
-times, end = [], time.perf_counter() + task["seconds"]
-while len(times) < task["steps"] or time.perf_counter() < end:
-    start = time.perf_counter()
-    step()
-    times.append(time.perf_counter() - start)
-report(results={task["name"]: {"seconds": statistics.median(times)}}, values=values)
+values, seconds = train(model, loss)
+report(results={task["name"]: {"seconds": seconds}}, values=values)
