@@ -74,6 +74,25 @@ describe('TypeScript snippets', () => {
   });
 });
 
+describe('docs/troubleshooting.md', () => {
+  const rows = [
+    ...readFileSync(join(root, 'docs/troubleshooting.md'), 'utf8').matchAll(
+      /^\| `(.+?)`\s+\|.*?\| `(test\/.+?)`\s+\|$/gm,
+    ),
+  ].map(([, message, file]) => [message, file]);
+
+  it('has rows', () => expect(rows.length).toBeGreaterThan(10));
+
+  it.each(rows)('%s: is expected by %s', (message, file) => {
+    // Without escapes of regular expressions, and texts in one piece.
+    const source = readFileSync(join(root, file), 'utf8')
+      .replaceAll(/\\(.)/g, '$1')
+      .replaceAll(/['"`]\s*\+?\s*\n\s*['"`]/g, '');
+    const parts = message.split(/\.\.\.|\d+|;/).map((part) => part.trim());
+    expect(parts.filter((part) => part.length > 12 && source.includes(part))).not.toEqual([]);
+  });
+});
+
 describe('shell snippets', () => {
   const lines = blocks('sh').flatMap(([name, code]) =>
     code.split('\n').flatMap((line): [string, string][] => (/\btsgpt \w/.test(line) ? [[name, line]] : [])),
