@@ -4,7 +4,16 @@
  */
 
 import { constants, isUtf8 } from 'node:buffer';
-import { createReadStream, readdirSync, readFileSync, statSync, type Stats } from 'node:fs';
+import {
+  constants as fs,
+  createReadStream,
+  openSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  type Stats,
+} from 'node:fs';
+import { Socket } from 'node:net';
 import { extname, join, relative } from 'node:path';
 import { pipeline, Readable } from 'node:stream';
 import { createGunzip, gunzipSync } from 'node:zlib';
@@ -108,9 +117,8 @@ export async function* streamTexts(
         throw new FileError(file, 'is not UTF-8 text; convert it, with iconv for example', { cause: error });
       }
     };
-    const bytes: AsyncIterable<Buffer> =
-      path === '-' ? process.stdin : createReadStream(path, { highWaterMark: 1 << 20 });
     try {
+      const bytes: AsyncIterable<Buffer> = path === '-' ? process.stdin : bytesOf(path);
       for await (const chunk of unpackedStream(bytes, options))
         yield { text: decode(chunk, true), ends: false, file };
     } catch (error) {
@@ -119,6 +127,15 @@ export async function* streamTexts(
     }
     yield { text: decode(Buffer.alloc(0), false), ends: true, file };
   }
+}
+
+/**
+ * The bytes of a file, or of a named pipe (`<(zcat a.gz)`). A pipe is opened without waiting for somebody to write to it and
+ * read as a socket: a thread that waits in `open` would hold up the end of the process.
+ */
+function bytesOf(path: string): AsyncIterable<Buffer> {
+  if (statOf(path)?.isFIFO() !== true) return createReadStream(path, { highWaterMark: 1 << 20 });
+  return new Socket({ fd: openSync(path, fs.O_RDONLY | fs.O_NONBLOCK), readable: true, writable: false });
 }
 
 const isGzip = (bytes: Uint8Array): boolean => bytes[0] === 0x1f && bytes[1] === 0x8b;

@@ -1,4 +1,6 @@
+import { execFileSync } from 'node:child_process';
 import {
+  createWriteStream,
   existsSync,
   mkdtempSync,
   openSync,
@@ -116,6 +118,30 @@ describe('tsgpt tokenize', () => {
     });
     expect([outcome.code, outcome.stderr.trim()]).toEqual([130, 'stopped; nothing was written']);
     expect(readdirSync(folder).filter((name) => name.includes('never.bin'))).toEqual([]);
+  });
+
+  it('reads a named pipe, waits for its writer, and ends at once when that never comes', async () => {
+    const [pipe, args] = [
+      at('pipe'),
+      ['tokenize', '--data', at('pipe'), '--tokenizer', at('bpe.json'), '--out'],
+    ];
+    execFileSync('mkfifo', [pipe]);
+    const write = (): void => void createWriteStream(pipe).end(gzipSync(corpus));
+    const read = await tsgpt([...args, at('piped.bin')], { started: () => void setTimeout(write, 300) });
+    expect(read.code, read.stderr).toBe(0);
+    await tsgpt([...args.with(2, '-'), at('straight.bin')], { input: corpus });
+    expect(readFileSync(at('piped.bin'))).toEqual(readFileSync(at('straight.bin')));
+
+    const waiting = await tsgpt([...args, at('never.bin')], {
+      started: (child) => {
+        const timer = setInterval(() => {
+          if (!readdirSync(folder).some((name) => name.startsWith('.never.bin.'))) return;
+          clearInterval(timer);
+          child.kill('SIGINT');
+        }, 20);
+      },
+    });
+    expect([waiting.code, waiting.stderr.trim()]).toEqual([130, 'stopped; nothing was written']);
   });
 
   it('says in one line what is wrong', async () => {
