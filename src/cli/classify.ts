@@ -2,12 +2,12 @@
 
 import { noGrad, scope, softmax } from '../../lib/index.js';
 import { padIds, padRows, readTexts } from '../data/index.js';
-import { AutoModelForSequenceClassification, DistilBertForSequenceClassification } from '../models/index.js';
+import { DistilBertForSequenceClassification } from '../models/index.js';
 import { problemTypeOf } from '../models/labels.js';
 import { type PretrainedTokenizer } from '../tokenizers/index.js';
 import { UsageError } from './args.js';
 import type { ClassifyValues } from './encoder-flags.js';
-import { encoderLength, openWith, pretrainedTokenizer } from './load.js';
+import { encoderLength, openClassifier, pretrainedTokenizer } from './load.js';
 
 interface Text {
   readonly text: string;
@@ -20,9 +20,7 @@ export async function classify(values: ClassifyValues): Promise<number> {
   const { text, pair, data, json } = values;
   if (text !== undefined && data !== undefined) throw new UsageError('--text and --data exclude each other');
   if (pair !== undefined && text === undefined) throw new UsageError('--pair is the second text of --text');
-  const { model, tokenizer: any } = openWith(values, (path) =>
-    AutoModelForSequenceClassification.fromPretrained(path),
-  );
+  const { model, tokenizer: any } = openClassifier(values);
   const tokenizer = pretrainedTokenizer(values, any);
   const { padId = 0 } = tokenizer;
   if (problemTypeOf(model.config) !== 'single_label_classification') {

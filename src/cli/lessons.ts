@@ -36,7 +36,6 @@ import {
   DistilBertForSequenceClassification,
   T5,
 } from '../models/index.js';
-import { openCheckpoint } from '../models/checkpoint.js';
 import { labelConfig, labelNames } from '../models/labels.js';
 import type { Module } from '../nn/index.js';
 import {
@@ -57,7 +56,7 @@ import {
 import { UsageError } from './args.js';
 import { labelColumns, pairColumns } from './columns.js';
 import { formatCount } from './format.js';
-import { encoderLength, pretrainedTokenizer } from './load.js';
+import { encoderLength, isClassifier, pretrainedTokenizer } from './load.js';
 import type { RunValues } from './run-flags.js';
 
 /** A task with everything that is needed to learn it. */
@@ -192,11 +191,6 @@ function classifierOf(values: RunValues, tokenizer: PretrainedTokenizer, found: 
     ...bertConfig(values, tokenizer),
     id2label: labelConfig(names).id2label,
   });
-}
-
-function isClassifier(folder: string): boolean {
-  const { architectures } = openCheckpoint(folder).config;
-  return String(architectures).endsWith('ForSequenceClassification');
 }
 
 /** T5: spans of a text. */

@@ -1,9 +1,10 @@
 /** A model and its tokenizer, as the commands that use a trained model open them. */
 
-import { ConfigError, FileError, setThreads } from '../../lib/index.js';
+import { ConfigError, FileError, setThreads, StateDictError } from '../../lib/index.js';
 import {
   AutoModel,
   AutoModelForCausalLM,
+  AutoModelForSequenceClassification,
   type DecoderModel,
   GPT,
   Llama,
@@ -12,6 +13,7 @@ import {
   T5,
   type TextClassifier,
 } from '../models/index.js';
+import { openCheckpoint } from '../models/checkpoint.js';
 import { AutoTokenizer, PretrainedTokenizer, type Tokenizer } from '../tokenizers/index.js';
 
 /** A model that writes text, and its tokenizer. */
@@ -32,6 +34,27 @@ export const openModel = (values: OpenValues): Opened => noting(openWith(values,
 /** Opens a model that continues text. */
 export const openDecoder = (values: OpenValues): Opened<DecoderModel> =>
   noting(openWith(values, (path) => AutoModelForCausalLM.fromPretrained(path)));
+
+/** Opens a model that classifies texts. @throws FileError that says how a folder without a head for classes gets one. */
+export const openClassifier = (values: OpenValues): Opened<TextClassifier> => openWith(values, classifier);
+
+function classifier(path: string): TextClassifier {
+  try {
+    return AutoModelForSequenceClassification.fromPretrained(path);
+  } catch (error) {
+    if (!(error instanceof StateDictError) || isClassifier(path)) throw error;
+    throw new FileError(
+      path,
+      `has learned no labels; train it on a table of texts and labels: tsgpt train --arch bert --from ${path} --data labels.tsv --model FOLDER`,
+    );
+  }
+}
+
+/** Whether the model in a folder of Hugging Face's layout has a head for the classes of texts. */
+export function isClassifier(folder: string): boolean {
+  const { architectures } = openCheckpoint(folder).config;
+  return String(architectures).endsWith('ForSequenceClassification');
+}
 
 function generativeModel(path: string): DecoderModel | T5 {
   const model = AutoModel.fromPretrained(path);

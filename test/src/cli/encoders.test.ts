@@ -296,7 +296,10 @@ describe('what cannot be', { timeout: 120_000 }, () => {
       ['fill-mask', '--model', at('bert'), '--text', 'no gap'],
       '--text has no gap; write [MASK] where a word is missing',
     );
-    await fails(['classify', '--model', at('bert'), '--text', 'x'], 'newHead: true');
+    await fails(
+      ['classify', '--model', at('bert'), '--text', 'x'],
+      `has learned no labels; train it on a table of texts and labels: tsgpt train --arch bert --from ${at('bert')} --data labels.tsv --model FOLDER`,
+    );
     await fails(['eval', '--model', at('reviews'), '--data', at('missing.tsv')], 'row 2: has no column 2');
     await fails(
       [
