@@ -1,4 +1,5 @@
-// BERT learns to tell good reviews from bad ones, beside a logistic regression on the words of the same reviews.
+// BERT learns to tell good reviews from bad ones, beside a logistic regression on the words of the same reviews. Both are
+// judged by cross-validation: each fifth of the reviews after learning from the other four.
 //
 //   node dist/examples/09-classify-reviews.js [epochs] [pre-trained folder] [TSV file: text TAB 0 or 1] [model folder]
 //
@@ -7,8 +8,8 @@
 import { existsSync } from 'node:fs';
 
 import {
-  BertForSequenceClassification,
   AutoTokenizer,
+  BertForSequenceClassification,
   classBatches,
   classesOf,
   classificationReport,
@@ -23,6 +24,7 @@ import {
   textClasses,
   Trainer,
   trainWordPiece,
+  type ClassExample,
   type PretrainedTokenizer,
 } from 'tsgpt';
 
@@ -37,66 +39,93 @@ manualSeed(1);
 const names = ['bad', 'good'];
 const reviews = shuffle(await readLabelledTexts(data), new Generator(1));
 const classes = classesOf(reviews, names);
-const cut = Math.floor(0.8 * reviews.length); // the rest is for judging
+const words = reviews.map(({ text }) => text.toLowerCase().match(/\w\w+/g) ?? []);
 
 const hasModel = existsSync(pretrained);
+console.log(
+  hasModel ? `starting from ${pretrained}` : `${pretrained} is not there: starting from random weights`,
+);
 const tokenizer = hasModel
   ? (AutoTokenizer.fromPretrained(pretrained) as PretrainedTokenizer)
   : await trainWordPiece(
       reviews.map(({ text }) => text),
       { vocabSize: 2000 },
     );
-const model = hasModel
-  ? BertForSequenceClassification.fromPretrained(pretrained, { newHead: true, labels: names })
-  : new BertForSequenceClassification({
-      ...{ vocab_size: tokenizer.vocabSize, hidden_size: 64, num_hidden_layers: 2, num_attention_heads: 2 },
-      ...{ intermediate_size: 256, max_position_embeddings: 64, id2label: { 0: 'bad', 1: 'good' } },
-    });
-console.log(
-  hasModel ? `starting from ${pretrained}` : `${pretrained} is not there: starting from random weights`,
-);
-
 const examples = encodeClassExamples(tokenizer, reviews, classes, 64);
-const batches = classBatches(16, tokenizer.padId!);
-const trainer = new Trainer({
-  model,
-  tokenizer,
-  train: new ExampleSource(examples.slice(0, cut), batches, new Generator(2)),
-  objective: textClasses(model),
-  epochs: Number(epochs),
-  lr: 3e-4,
-  evalInterval: 0,
-  folder,
-});
-trainer.on('step', ({ step, steps, loss }) => {
-  if (step % 100 === 0) console.log(`step ${step} of ${steps}: loss ${loss.toFixed(3)}`);
-});
-await trainer.run();
+const batches = classBatches(32, tokenizer.padId!);
 
-const { expected, found } = findClasses(model, exampleBatches(examples.slice(cut), batches));
+const expected: number[] = [];
+const found: number[] = [];
+let bagIsRight = 0;
+for (let fifth = 0; fifth < 5; fifth++) {
+  const isJudged = (i: number): boolean => i % 5 === fifth;
+  const [judged, learned] = [true, false].map((wanted) =>
+    [...examples.keys()].filter((i) => isJudged(i) === wanted),
+  );
+  const bert = await trainBert(learned.map((i) => examples[i]));
+  const answers = findClasses(
+    bert,
+    exampleBatches(
+      judged.map((i) => examples[i]),
+      batches,
+    ),
+  );
+  expected.push(...answers.expected);
+  found.push(...answers.found);
+  const bag = trainBagOfWords(learned);
+  bagIsRight += judged.filter((i) => bag(words[i]) === classes[i]).length;
+  const { accuracy } = classificationReport(expected, found, names);
+  console.log(
+    `after ${fifth + 1} of 5: BERT ${percent(accuracy)}, words ${percent(bagIsRight / found.length)}`,
+  );
+}
 const report = classificationReport(expected, found, names);
 console.log(`BERT: accuracy ${percent(report.accuracy)}, macro F1 ${percent(report.macro.f1)}`);
-console.log(`bag of words: accuracy ${percent(bagOfWords())}`);
+console.log(`bag of words: accuracy ${percent(bagIsRight / reviews.length)}`);
 
-/** Accuracy of a logistic regression on the counts of words, with the penalty |w|^2 / 2 (scikit-learn's default). */
-function bagOfWords(): number {
-  const words = reviews.map(({ text }) => text.toLowerCase().match(/\w\w+/g) ?? []);
-  const numbers = new Map([...new Set(words.slice(0, cut).flat())].map((word, i) => [word, i]));
-  const rows = words.map((row) => row.flatMap((word) => numbers.get(word) ?? []));
+/** A classifier that has learned from these reviews; that of the last fifth stays in the folder. */
+async function trainBert(learned: readonly ClassExample[]): Promise<BertForSequenceClassification> {
+  const model = hasModel
+    ? BertForSequenceClassification.fromPretrained(pretrained, { newHead: true, labels: names, dropout: 0.1 })
+    : new BertForSequenceClassification({
+        ...{ vocab_size: tokenizer.vocabSize, hidden_size: 64, num_hidden_layers: 2, num_attention_heads: 2 },
+        ...{ intermediate_size: 256, max_position_embeddings: 64, id2label: { 0: 'bad', 1: 'good' } },
+      });
+  const trainer = new Trainer({
+    model,
+    tokenizer,
+    train: new ExampleSource(learned, batches, new Generator(2)),
+    objective: textClasses(model),
+    epochs: Number(epochs),
+    lr: 3e-4,
+    evalInterval: 0,
+    folder,
+  });
+  trainer.on('step', ({ step, steps, loss }) => {
+    if (step % 100 === 0) console.log(`step ${step} of ${steps}: loss ${loss.toFixed(3)}`);
+  });
+  await trainer.run();
+  return model;
+}
+
+/** A logistic regression on the counts of words, with the penalty |w|^2 / 2 (scikit-learn's default). */
+function trainBagOfWords(learned: readonly number[]): (words: readonly string[]) => number {
+  const numbers = new Map([...new Set(learned.flatMap((i) => words[i]))].map((word, i) => [word, i]));
+  const numbersOf = (row: readonly string[]): number[] => row.flatMap((word) => numbers.get(word) ?? []);
+  const rows = learned.map((i) => numbersOf(words[i]));
   const weights = new Float64Array(numbers.size + 1); // the last is the bias, which has no penalty
   const score = (row: number[]): number => row.reduce((sum, i) => sum + weights[i], weights[numbers.size]);
   for (let step = 0; step < 3000; step++) {
     const gradient = weights.slice();
     gradient[numbers.size] = 0;
-    for (let r = 0; r < cut; r++) {
-      const error = 1 / (1 + Math.exp(-score(rows[r]))) - classes[r];
-      for (const i of rows[r]) gradient[i] += error;
+    rows.forEach((row, r) => {
+      const error = 1 / (1 + Math.exp(-score(row))) - classes[learned[r]];
+      for (const i of row) gradient[i] += error;
       gradient[numbers.size] += error;
-    }
+    });
     gradient.forEach((g, i) => (weights[i] -= 1e-3 * g));
   }
-  const right = rows.slice(cut).filter((row, i) => Number(score(row) > 0) === classes[cut + i]);
-  return right.length / (rows.length - cut);
+  return (row) => Number(score(numbersOf(row)) > 0);
 }
 
 function percent(part: number): string {

@@ -30,7 +30,7 @@ import { Dropout, Embedding, LayerNorm, Linear, Module, runLayers } from '../nn/
 import { type Activation, activationNames, activations } from './activations.js';
 import { checkConfig, checkFits, knownKeys, type ConfigRules } from './config.js';
 import { encoderPadding, once, type Padding, type SegmentedEncoderOptions } from './encoder.js';
-import { type LoadEncoderOptions, loadEncoder, saveEncoder } from './encoder-files.js';
+import { type EncoderFamily, type LoadEncoderOptions, loadEncoder, saveEncoder } from './encoder-files.js';
 import { labelDefaults, labelNames, type LabelConfig, problemTypes } from './labels.js';
 import { type Checkpoint, type ConfigFile } from './checkpoint.js';
 import { columnsOf, pack, type Packing, unpack } from './packing.js';
@@ -426,4 +426,9 @@ export function bertPreset(name: BertPreset): Partial<BertConfig> {
 }
 
 /** How BERT's files are named. */
-export const bertFamily = { modelTypes: ['bert'], base: 'bert', heads: ['cls', 'classifier', 'qa_outputs'] };
+export const bertFamily: EncoderFamily = {
+  modelTypes: ['bert'],
+  base: 'bert',
+  heads: ['cls', 'classifier', 'qa_outputs'],
+  dropouts: ['hidden_dropout_prob', 'attention_probs_dropout_prob', 'classifier_dropout'],
+};

@@ -125,6 +125,7 @@ const family = {
     'classifier',
     'qa_outputs',
   ],
+  dropouts: ['dropout', 'attention_dropout', 'qa_dropout', 'seq_classif_dropout'],
 };
 
 /** `sinusoidal_pos_embds` says how the position table began; the table itself is in the file. */

@@ -33,6 +33,11 @@ export interface LoadEncoderOptions extends LoadModelOptions {
   readonly newHead?: boolean;
   /** Names of the classes, in the order of the logits, instead of the file's `id2label`. */
   readonly labels?: readonly string[];
+  /**
+   * Dropout of hidden states, attention weights and the head, instead of the file's; 0 to below 1. Few labels want more
+   * of it than the pre-training had.
+   */
+  readonly dropout?: number;
   /** The stream of the new weights and of dropout. */
   readonly generator?: Generator;
 }
@@ -44,6 +49,8 @@ export interface EncoderFamily {
   readonly base: string;
   /** First parts of the names of all heads. */
   readonly heads: readonly string[];
+  /** The keys of config.json that are parts to drop. */
+  readonly dropouts: readonly string[];
 }
 
 /** A class of a family. */
@@ -60,7 +67,7 @@ export interface LoadedEncoder extends Module {
   initialized: readonly string[];
 }
 
-const optionNames = ['dtype', 'newHead', 'labels', 'generator'];
+const optionNames = ['dtype', 'newHead', 'labels', 'dropout', 'generator'];
 
 /**
  * Loads one class of a family from a folder of Hugging Face's layout.
@@ -75,11 +82,15 @@ export function loadEncoder<M extends LoadedEncoder>(
   options: LoadEncoderOptions,
 ): M {
   checkOptions('fromPretrained', options, optionNames);
-  const { newHead = false, labels, generator = defaultGenerator } = options;
+  const { newHead = false, labels, dropout, generator = defaultGenerator } = options;
   const { dtype = newHead ? 'float32' : 'auto' } = options; // a new head is there to be trained
   if (newHead && part.head.length === 0) {
     throw new ArgumentError(`fromPretrained: newHead needs a class with a head, this is the base model`);
   }
+  const changes = {
+    ...(labels && labelConfig(labels)),
+    ...(dropout !== undefined && Object.fromEntries(family.dropouts.map((key) => [key, dropout]))),
+  };
   const initialized: string[] = [];
   const fresh = (name: string, given: boolean): boolean => {
     const isNew =
@@ -91,7 +102,7 @@ export function loadEncoder<M extends LoadedEncoder>(
     const model = loadCheckpoint(
       source,
       family.modelTypes,
-      (config) => build({ ...config, ...(labels && labelConfig(labels)) }, { generator }),
+      (config) => build({ ...config, ...changes }, { generator }),
       { ...namesOf(family, part, newHead), ...(newHead ? { fresh } : {}) },
       { dtype },
     );

@@ -32,6 +32,7 @@ import {
   BertModel,
   type BertOptions,
   BertPooler,
+  bertFamily,
   checkBertConfig,
   knownBertKeys,
 } from './bert.js';
@@ -68,6 +69,7 @@ const family = {
   modelTypes: robertaTypes,
   base: 'roberta',
   heads: ['lm_head', 'classifier', 'qa_outputs'],
+  dropouts: bertFamily.dropouts,
 };
 
 const load = <M extends LoadedEncoder>(

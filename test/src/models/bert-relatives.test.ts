@@ -116,6 +116,10 @@ describe.each([
       if (path.startsWith(`${name}.`)) expect(own.get(path)!.data, path).toEqual(p.data);
     }
     expect(model.initialized.length).toBe(4);
+    const dropping = Sequence.fromPretrained(golden(`hf-${name}-tokcls`), { ...options, dropout: 0.25 });
+    const drops = Object.entries(dropping.config).filter(([key]) => key.includes('dropout'));
+    expect(drops.length).toBeGreaterThan(2);
+    for (const [key, part] of drops) expect(part, key).toBe(0.25);
     expect(() => Masked.fromPretrained(golden(`hf-${name}-tokcls`))).toThrow(/missing .*; newHead: true/);
   });
 });
