@@ -24,7 +24,7 @@ const [steps = '30', data = 'examples/data/tinyshakespeare.txt', folder = 'model
 manualSeed(1);
 
 const { text } = await readTexts(data);
-const tokenizer = await trainWordPiece([text], { vocabSize: 4096 });
+const tokenizer = await trainWordPiece([text], { vocabSize: 16_384 });
 const ids = tokenizer.encode(text, { addSpecialTokens: false });
 const { train, validation } = splitTokens(ids, 0.05);
 
@@ -41,15 +41,16 @@ const model = new BertForMaskedLM({
 });
 console.log(`${model.numParameters()} weights, ${train.length} tokens to train on`);
 
-// 15 % of the tokens are to be predicted; of these 80 % become [MASK], 10 % another token and 10 % stay.
-const masker = new TokenMasker(tokenizer);
-const sizes = { batchSize: 16, sequenceLength: 64, tokenizer, masker };
+// 20 % of the tokens are to be predicted, 15 % in the judgement as in BERT's; of these 80 % become [MASK], 10 % another token
+// and 10 % stay.
+const sizes = { batchSize: 16, sequenceLength: 64, tokenizer, masker: new TokenMasker(tokenizer) };
 const batches = maskedBatches(validation, sizes, new Generator(1));
+const more = { ...sizes, masker: new TokenMasker(tokenizer, { maskProb: 0.2 }) };
 
 const trainer = new Trainer({
   model,
   tokenizer,
-  train: new MaskedTextSource(train, sizes, new Generator(2)),
+  train: new MaskedTextSource(train, more, new Generator(2)),
   objective: maskedTokens(model),
   validation: batches.slice(0, 10),
   steps: Number(steps),
