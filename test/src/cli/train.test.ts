@@ -7,6 +7,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  watch,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -286,6 +287,48 @@ describe('interrupting and resuming', () => {
         'tokenizer.json',
         'training_state.safetensors',
       ]);
+    }
+  });
+
+  it('goes on with the same bits after Ctrl-C while a save is written, and after another one', async () => {
+    const args = [...run.with(1, '20'), '--save-interval', '1', '--layers', '2', '--embed', '128'];
+    /** Signals at the n-th save, while it is written: how many, for each save at which there are some. */
+    const during = async (name: string, signals: Readonly<Record<number, number>>): Promise<Outcome> => {
+      mkdirSync(model(name));
+      const seen = new Set<string>();
+      let inTime = 0;
+      const outcome = await tsgpt(['train', '--data', data, '--model', model(name), ...toy, ...args], {
+        started: (child) => {
+          const watcher = watch(model(name), (_, file) => {
+            if (file === null || !file.startsWith('..commit.') || seen.has(file)) return;
+            seen.add(file);
+            for (let i = 0; i < (signals[seen.size] ?? 0); i++) setTimeout(() => child.kill('SIGINT'), 2 * i);
+            if (existsSync(join(model(name), file))) inTime++;
+          });
+          child.on('exit', () => watcher.close());
+        },
+      });
+      expect(inTime).toBeGreaterThan(0); // saves were seen while they were written
+      return outcome;
+    };
+    const [whole, once, twice, again] = [
+      await train('saved', ...args),
+      await during('saved-once', { 5: 1 }),
+      await during('saved-twice', { 5: 3 }),
+      await during('saved-again', { 5: 1, 6: 1 }), // the sixth is the one that the first signal asks for
+    ];
+    expect([whole.code, once.code, twice.code]).toEqual([0, 130, 130]);
+    expect(['SIGINT', 130]).toContain(again.code); // 130 where it came after the save
+    expect(once.stderr).toMatch(/stopped at step \d+ of 20 and saved/);
+    for (const name of ['saved-once', 'saved-twice', 'saved-again']) {
+      const { step } = readTrainingProgress(model(name));
+      expect(step).toBeGreaterThan(2);
+      expect(step).toBeLessThan(20);
+      const resumed = await tsgpt(['train', '--model', model(name), '--resume']);
+      expect(resumed.code, resumed.stderr).toBe(0);
+      expect(resumed.stderr).not.toMatch(/damaged|not go on exactly/);
+      expect(weights(name), name).toEqual(weights('saved'));
+      expect(readdirSync(model(name)).filter((file) => file.startsWith('.'))).toEqual([]);
     }
   });
 
