@@ -15,7 +15,8 @@ import { join } from 'node:path';
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
-import { loadSafetensors } from '../../../lib/index.js';
+import { Generator, loadSafetensors } from '../../../lib/index.js';
+import { OverfittingWatch } from '../../../src/cli/overfitting.js';
 import { readTrainingProgress } from '../../../src/training/index.js';
 import { golden } from '../../support/golden.js';
 import { compiled, runNode, tsgpt, type Outcome } from '../../support/cli.js';
@@ -200,6 +201,49 @@ describe('tsgpt train', () => {
       readFileSync(join(model('tokenizer-a'), 'tokenizer.json'), 'utf8'),
     );
   });
+});
+
+it('says that a model learns its text by heart, once', async () => {
+  const letters = join(folder, 'letters.txt'); // of which nothing can be learned but by heart
+  const random = new Generator(1);
+  writeFileSync(letters, Array.from({ length: 250 }, () => 'abcdefgh'[random.nextInt(8)]).join(''));
+  const sizes = ['--embed', '64', '--batch', '8', '--steps', '250', '--val-split', '0.3']; // prettier-ignore
+  const pace = ['--lr', '5e-3', '--eval-interval', '25'];
+  const { code, stderr } = await tsgpt([
+    'train',
+    '--data',
+    letters,
+    '--model',
+    model('by-heart'),
+    ...[...toy, ...sizes, ...pace, ...quiet],
+  ]);
+  expect(code).toBe(0);
+  const lines = stderr.split('\n').filter((line) => line.includes('learns its texts by heart'));
+  expect(lines).toEqual([
+    expect.stringMatching(
+      /^step \d+: the validation loss rises since step \d+ \(\S+, now \S+\) while the training loss falls \(\S+, now \S+\): the model learns its texts by heart; best\/ holds the best one; more text, --dropout, a smaller model or fewer steps help$/,
+    ),
+  ]);
+});
+
+it('notices it by three evaluations in a row that are worse, while the training loss falls', () => {
+  const said = (losses: readonly number[], trainLosses: readonly number[]): (string | null)[] => {
+    const watch = new OverfittingWatch();
+    let least = Infinity;
+    return losses.map((loss, i) => {
+      const best = loss < least;
+      least = Math.min(least, loss);
+      return watch.add({ step: i + 1, loss, trainLoss: trainLosses[i], best });
+    });
+  };
+  const falling = [5, 4, 3, 2, 1, 0.5, 0.4];
+  expect(said([3, 2, 2.1, 2.2, 2.3, 2.4, 2.5], falling).map((text) => text !== null)).toEqual(
+    [false, false, false, false, true, false, false], // once
+  ); // prettier-ignore
+  expect(said([3, 2, 2.1, 2.2, 2.15, 2.2, 2.3], falling).every((text) => text === null)).toBe(true);
+  expect(said([3, 2, 2.1, 2.2, 2.3, 2.4, 2.5], [5, 4, 4, 4, 4, 4, 4]).every((text) => text === null)).toBe(
+    true,
+  );
 });
 
 describe('interrupting and resuming', () => {
