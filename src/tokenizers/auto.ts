@@ -17,6 +17,7 @@ import { isFile, naming, readBytes, readJson, readText } from './sources/files.j
 import { partsFromGguf } from './sources/gguf.js';
 import { partsFromSentencePiece } from './sources/sentencepiece.js';
 import { partsFromTiktoken } from './sources/tiktoken.js';
+import { parseTokenizerJson } from './sources/quick-json.js';
 import { partsFromJson } from './sources/tokenizer-json.js';
 import { partsFromVocabAndMerges, partsFromVocabTxt } from './sources/vocabulary-files.js';
 
@@ -64,7 +65,7 @@ export const AutoTokenizer = {
         return naming(file, () => AutoTokenizer.fromGguf(gguf.metadata));
       }
       default: {
-        const json = readJson(file);
+        const json = readJson(file, parseTokenizerJson);
         return naming(file, () => fromJson(file, json, config));
       }
     }

@@ -93,6 +93,7 @@ export class Pipeline {
 
   /** A token that the model has too keeps the model's id. */
   #withId(token: AddedToken): AddedToken {
+    if (this.model.vocab.token(token.id) === token.content) return token;
     const id = this.model.vocab.id(token.content) ?? token.id;
     const other = this.model.vocab.token(id);
     if (other !== undefined && other !== token.content) {

@@ -56,10 +56,8 @@ export class BpeModel implements Model {
   readonly #merges: readonly (Merge | string)[];
   #ownMerger: Merger | undefined;
   readonly #cache = new WordCache();
-  readonly #unkId: number;
-  /** Ids of the 256 characters of the byte alphabet, and of the tokens `<0x00>` to `<0xFF>`; -1 where there is none. */
-  readonly #byteIds: Int32Array;
-  readonly #fallbackIds: Int32Array;
+  #ownByteIds: Int32Array | undefined;
+  #ownFallbackIds: Int32Array | undefined;
   /** Places of a word's characters that are in no token, and how many units they have. */
   #dropped: [at: number, units: number][] = [];
   /** Whether a word can be cut before each ▁ that follows something else, as no token reaches across. */
@@ -78,25 +76,32 @@ export class BpeModel implements Model {
     this.#merges = merges;
     this.options = { ...defaults, ...options };
     this.byteLevel = this.options.byteLevel;
-    const { unkToken } = this.options;
-    this.#unkId = unkToken === null ? -1 : (vocab.id(unkToken) ?? -1);
-    this.#byteIds = Int32Array.from(byteCharacters, (name) => vocab.id(name) ?? -1);
-    this.#fallbackIds = Int32Array.from(byteCharacters, (_, byte) => vocab.id(byteToken(byte)) ?? -1);
     this.#cutsAtSpaces = !this.byteLevel && cutsAtSpaces(vocab, this.options);
     this.native = this.#makeNative();
     if (this.native === null) void this.#merger; // checks the merges, as native code does
   }
 
   #makeNative(): NativeBpe | null {
-    if (!this.#isPlainByteLevel) return null;
-    const tokens = [...this.vocab.ids.keys()];
-    const ids = Int32Array.from(this.vocab.ids.values());
+    if (!this.byteLevel || this.#hasAffixes) return null;
+    const { tokens, ids } = this.vocab.columns();
     try {
-      return new NativeBpe(tokens, ids, this.#mergeLines(), this.options);
+      const native = new NativeBpe(tokens, ids, this.#mergeLines(), this.options);
+      return native.hasAllBytes ? native : null;
     } catch (error) {
       if (error instanceof TokenizerError) return null; // the merge table says what is wrong with the merges
       throw error;
     }
+  }
+
+  /** Ids of the 256 characters of the byte alphabet, -1 where there is none. */
+  get #byteIds(): Int32Array {
+    return (this.#ownByteIds ??= Int32Array.from(byteCharacters, (name) => this.vocab.id(name) ?? -1));
+  }
+
+  /** Ids of the tokens `<0x00>` to `<0xFF>`. */
+  get #fallbackIds(): Int32Array {
+    const idOf = (_: string, byte: number): number => this.vocab.id(byteToken(byte)) ?? -1;
+    return (this.#ownFallbackIds ??= Int32Array.from(byteCharacters, idOf));
   }
 
   /** Made when a piece is first merged here: whole texts that go the native way never need it. */
@@ -245,10 +250,13 @@ export class BpeModel implements Model {
 
   /** All bytes are in the vocabulary and nothing is put before or after them: the rule, except in toys. */
   get #isPlainByteLevel(): boolean {
-    return (this.#plain ??=
-      this.byteLevel && !this.#byteIds.includes(-1) && !this.#affix('prefix') && !this.#affix('suffix'));
+    return (this.#plain ??= this.byteLevel && !this.#hasAffixes && !this.#byteIds.includes(-1));
   }
   #plain: boolean | undefined;
+
+  get #hasAffixes(): boolean {
+    return this.#affix('prefix') !== '' || this.#affix('suffix') !== '';
+  }
 
   #affix(which: 'prefix' | 'suffix'): string {
     const { continuingSubwordPrefix, endOfWordSuffix } = this.options;
@@ -300,12 +308,14 @@ export class BpeModel implements Model {
   }
 
   #unknownId(): number {
-    if (this.#unkId < 0) {
+    const { unkToken } = this.options;
+    const id = unkToken === null ? undefined : this.vocab.id(unkToken);
+    if (id === undefined) {
       throw new TokenizerError(
-        `encode: the vocabulary lacks a character and the unknown token ${show(this.options.unkToken)} too`,
+        `encode: the vocabulary lacks a character and the unknown token ${show(unkToken)} too`,
       );
     }
-    return this.#unkId;
+    return id;
   }
 
   #mergeTable(): PairTable {

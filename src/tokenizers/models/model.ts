@@ -28,11 +28,30 @@ export const maxId = 2 ** 24 - 1;
 
 /** Tokens and their ids. Ids may have gaps between them. */
 export class Vocabulary {
-  readonly ids = new Map<string, number>();
   readonly #tokens: (string | undefined)[] = [];
+  /** Made when a token is first looked for: of a large vocabulary that takes a good part of loading. */
+  #ids: Map<string, number> | undefined;
 
-  /** @throws TokenizerError for an id that is no id, or that another token has. */
+  /**
+   * A vocabulary of many tokens at once. A token that is there twice is found by its greater id.
+   *
+   * @throws TokenizerError for an id that is no id, or that two tokens have.
+   */
+  static of(tokens: readonly string[], ids: readonly number[]): Vocabulary {
+    const vocabulary = new Vocabulary();
+    tokens.forEach((token, at) => vocabulary.#put(token, ids[at]));
+    return vocabulary;
+  }
+
+  /** @throws TokenizerError for an id that is no id, or that another token has, or a token that is there already. */
   add(token: string, id: unknown): void {
+    if (this.#index.has(token))
+      throw new TokenizerError(`the token ${show(token)} is twice in the vocabulary`);
+    this.#put(token, id);
+    this.#index.set(token, id as number);
+  }
+
+  #put(token: string, id: unknown): void {
     if (!Number.isInteger(id) || (id as number) < 0 || (id as number) > maxId) {
       throw new TokenizerError(
         `the id of ${show(token)} must be a whole number from 0 to ${maxId}, got ${show(id)}`,
@@ -44,9 +63,7 @@ export class Vocabulary {
         `the tokens ${show(this.#tokens[at])} and ${show(token)} have the same id ${at}`,
       );
     }
-    if (this.ids.has(token)) throw new TokenizerError(`the token ${show(token)} is twice in the vocabulary`);
     this.#tokens[at] = token;
-    this.ids.set(token, at);
   }
 
   token(id: number): string | undefined {
@@ -54,7 +71,27 @@ export class Vocabulary {
   }
 
   id(token: string): number | undefined {
-    return this.ids.get(token);
+    return this.#index.get(token);
+  }
+
+  /** The ids by token. */
+  get ids(): ReadonlyMap<string, number> {
+    return this.#index;
+  }
+
+  get #index(): Map<string, number> {
+    return (this.#ids ??= new Map(this.entries()));
+  }
+
+  /** All tokens and their ids, in the order of the ids. */
+  columns(): { tokens: string[]; ids: Int32Array } {
+    const [tokens, ids]: [string[], number[]] = [[], []];
+    this.#tokens.forEach((token, id) => {
+      if (token === undefined) return;
+      tokens.push(token);
+      ids.push(id);
+    });
+    return { tokens, ids: Int32Array.from(ids) };
   }
 
   /** One past the greatest id. */
@@ -126,8 +163,16 @@ const mostCached = 2 ** 16;
 /** Longer words hardly ever come twice. */
 const longestCached = 64;
 
+/** The members of a `vocab` that was read without `JSON.parse`; see `parseTokenizerJson`. */
+export class VocabularyMembers {
+  readonly tokens: string[] = [];
+  readonly ids: number[] = [];
+}
+
 /** The `vocab` of a model in a `tokenizer.json`: an object of tokens with their ids. */
 export function readVocabulary(fields: Fields): Vocabulary {
+  const members = fields.raw('vocab');
+  if (members instanceof VocabularyMembers) return Vocabulary.of(members.tokens, members.ids);
   const vocabulary = new Vocabulary();
   fields.object('vocab').each((token, id) => vocabulary.add(token, id));
   return vocabulary;

@@ -23,10 +23,10 @@ export function readText(path: string): string {
   }
 }
 
-export function readJson(path: string): unknown {
+export function readJson(path: string, parse: (text: string) => unknown = JSON.parse): unknown {
   const text = readText(path);
   try {
-    return JSON.parse(text);
+    return parse(text);
   } catch (error) {
     throw new FileError(path, `is not valid JSON: ${oneLine((error as Error).message)}`, { cause: error });
   }
