@@ -7,11 +7,12 @@ import { readTexts } from '../data/index.js';
 import { perplexity, type PerplexityProgress, type PerplexityResult } from '../evaluation/index.js';
 import { AutoModel, GPT, Llama } from '../models/index.js';
 import { UsageError } from './args.js';
-import { formatCount, formatDuration, formatLoss } from './format.js';
+import { formatCount, formatLoss } from './format.js';
 import type { EvalValues } from './generation-flags.js';
 import { evaluateTask } from './eval-tasks.js';
 import { openWith } from './load.js';
 import { stopOnSignals } from './signals.js';
+import { StatusLine } from './status-line.js';
 
 /** Runs the command and answers its exit code. */
 export async function evaluate(values: EvalValues): Promise<number> {
@@ -29,11 +30,15 @@ export async function evaluate(values: EvalValues): Promise<number> {
   const first = tokenizer.decode(ids.subarray(0, 1), { skipSpecialTokens: true });
   const bytes = Buffer.byteLength(text) - Buffer.byteLength(first);
   using stop = stopOnSignals('stopped');
-  const progress = new EvalProgress();
+  const progress = new StatusLine();
   const started = performance.now();
   let result: PerplexityResult;
   try {
-    const onProgress = (state: PerplexityProgress): void => progress.update(state);
+    const onProgress = ({ tokens, total, loss }: PerplexityProgress): void =>
+      progress.update(() => {
+        const { percent = '', left = '' } = progress.share(tokens, total);
+        return [percent, `loss ${formatLoss(loss)}`, left];
+      });
     result = await perplexity(model, ids, { window, stride, onProgress, signal: stop.signal });
   } catch (error) {
     if (!stop.signal.aborted) throw error;
@@ -64,27 +69,4 @@ export async function evaluate(values: EvalValues): Promise<number> {
     `${tokens} tokens, window ${window}, stride ${stride}, ${formatCount(tokens / seconds)} tok/s\n`,
   );
   return 0;
-}
-
-const redrawMs = 100;
-const plainMs = 10_000;
-
-/** One line on standard error: rewritten on a terminal, else a new one every ten seconds. */
-class EvalProgress {
-  readonly #terminal = process.stderr.isTTY;
-  readonly #started = performance.now();
-  #last = performance.now();
-
-  update({ tokens, total, loss }: PerplexityProgress): void {
-    const now = performance.now();
-    if (now - this.#last < (this.#terminal ? redrawMs : plainMs)) return;
-    this.#last = now;
-    const left = ((now - this.#started) / 1000) * (total / tokens - 1);
-    const line = `${Math.floor((100 * tokens) / total)}%  loss ${formatLoss(loss)}  ${formatDuration(left)} left`;
-    process.stderr.write(this.#terminal ? `\r${line}\x1b[K` : `${line}\n`);
-  }
-
-  end(): void {
-    if (this.#terminal) process.stderr.write('\r\x1b[K');
-  }
 }

@@ -58,6 +58,7 @@ import { labelColumns, pairColumns } from './columns.js';
 import { formatCount } from './format.js';
 import { encoderLength, isClassifier, pretrainedTokenizer } from './load.js';
 import type { RunValues } from './run-flags.js';
+import { encodeShown, showTraining } from './text-progress.js';
 
 /** A task with everything that is needed to learn it. */
 export interface Lesson<B> {
@@ -93,7 +94,7 @@ function taskOf({ arch, task, data }: RunValues): 'text' | 'labels' | 'pairs' {
 async function hiddenTokens(values: RunValues): Promise<Lesson<MaskedBatch>> {
   const { text } = await readTexts(values.data);
   const tokenizer = await tokenizerOf(values, () =>
-    trainWordPiece([text], { vocabSize: vocabulary(values) }),
+    showTraining((onProgress) => trainWordPiece([text], { vocabSize: vocabulary(values), onProgress })),
   );
   const masker = new TokenMasker(tokenizer, maskingOf(values));
   const sizes = { batchSize: values.batch, sequenceLength: values.seq, tokenizer, masker };
@@ -116,7 +117,8 @@ async function hiddenTokens(values: RunValues): Promise<Lesson<MaskedBatch>> {
     const objective = maskedTokensAndPairs(model) as Objective<MaskedBatch>;
     return { model, tokenizer, source, objective, validation: batches, about, isOfTokens: true, judge };
   }
-  const { train, validation } = splitTokens(encode(text), values['val-split']);
+  const ids = await encodeShown(tokenizer, text);
+  const { train, validation } = splitTokens(ids, values['val-split']);
   const path = modelPath(values);
   const model =
     path === undefined
@@ -197,7 +199,7 @@ function classifierOf(values: RunValues, tokenizer: PretrainedTokenizer, found: 
 async function spans(values: RunValues): Promise<Lesson<unknown>> {
   const { text } = await readTexts(values.data);
   const tokenizer = await tokenizerOf(values, () => trainT5Tokenizer([text], values));
-  const ids = tokenizer.encode(text, { addSpecialTokens: false });
+  const ids = await encodeShown(tokenizer, text);
   const { train, validation } = splitTokens(ids, values['val-split']);
   const model = t5Of(values, tokenizer);
   const options = {
@@ -251,7 +253,11 @@ async function tokenizerOf(
 const vocabulary = (values: RunValues): number => values['vocab-size'] ?? 1000;
 
 const trainT5Tokenizer = (texts: readonly string[], values: RunValues): Promise<PretrainedTokenizer> =>
-  trainUnigram(texts, { vocabSize: vocabulary(values), specialTokens: t5SpecialTokens(), endToken: '</s>' });
+  showTraining((onProgress) =>
+    trainUnigram(texts, {
+      ...{ vocabSize: vocabulary(values), specialTokens: t5SpecialTokens(), endToken: '</s>', onProgress },
+    }),
+  );
 
 const maskingOf = (values: RunValues) => ({
   maskProb: values['mask-prob'],

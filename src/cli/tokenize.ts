@@ -4,13 +4,14 @@ import { tokenizeFiles, type TokenizeProgress, type TokenizeResult } from '../da
 import { AutoTokenizer } from '../tokenizers/index.js';
 import { formatBytes, formatCount, formatDuration } from './format.js';
 import { stopOnSignals } from './signals.js';
+import { StatusLine } from './status-line.js';
 import type { TokenizeValues } from './tokenize-flags.js';
 
 /** Runs the command and answers its exit code. */
 export async function tokenize(values: TokenizeValues): Promise<number> {
   const tokenizer = AutoTokenizer.fromPretrained(values.tokenizer);
   using stop = stopOnSignals('stopped; nothing was written');
-  const progress = new TokenizeLine();
+  const progress = new StatusLine();
   const start = performance.now();
   let result: TokenizeResult;
   try {
@@ -18,7 +19,7 @@ export async function tokenize(values: TokenizeValues): Promise<number> {
       ...{ tokenizer, out: values.out, format: values.format as 'auto', textField: values['text-field'] },
       ...(values.separator === undefined ? {} : { separator: values.separator }),
       ...{ appendEos: !values['no-eos'], signal: stop.signal },
-      onProgress: (state) => progress.update(state),
+      onProgress: (state) => progress.update(() => partsOf(state, progress)),
     });
   } catch (error) {
     if (!stop.signal.aborted) throw error;
@@ -39,34 +40,13 @@ export async function tokenize(values: TokenizeValues): Promise<number> {
   return 0;
 }
 
-const redrawMs = 100;
-const plainMs = 10_000;
-
-/** One line on standard error: rewritten on a terminal, else a new one every ten seconds. */
-class TokenizeLine {
-  readonly #terminal = process.stderr.isTTY;
-  readonly #started = performance.now();
-  #last = performance.now();
-
-  update({ bytes, totalBytes, documents, tokens }: TokenizeProgress): void {
-    const now = performance.now();
-    if (now - this.#last < (this.#terminal ? redrawMs : plainMs)) return;
-    this.#last = now;
-    const seconds = (now - this.#started) / 1000;
-    const left = seconds * (totalBytes / bytes - 1);
-    const known = Number.isFinite(left);
-    const parts = [
-      known ? `${Math.floor((100 * bytes) / totalBytes)}%` : formatBytes(bytes),
-      `${formatCount(documents)} documents`,
-      `${formatCount(tokens)} tokens`,
-      `${formatCount(tokens / seconds)} tok/s`,
-      ...(known ? [`${formatDuration(left)} left`] : []),
-    ];
-    const line = parts.join('  ');
-    process.stderr.write(this.#terminal ? `\r${line}\x1b[K` : `${line}\n`);
-  }
-
-  end(): void {
-    if (this.#terminal) process.stderr.write('\r\x1b[K');
-  }
+function partsOf({ bytes, totalBytes, documents, tokens }: TokenizeProgress, line: StatusLine): string[] {
+  const { percent = formatBytes(bytes), left } = line.share(bytes, totalBytes);
+  const done = [`${formatCount(documents)} documents`, `${formatCount(tokens)} tokens`];
+  return [
+    percent,
+    ...done,
+    `${formatCount(tokens / line.seconds)} tok/s`,
+    ...(left === undefined ? [] : [left]),
+  ];
 }

@@ -18,6 +18,7 @@ import {
 } from '../tokenizers/index.js';
 import { UsageError, type FlagValues, type ParsedFlags } from './args.js';
 import { formatCount, formatDuration } from './format.js';
+import { showTraining } from './text-progress.js';
 import type {
   tokenizerDecodeFlags,
   tokenizerEncodeFlags,
@@ -49,46 +50,45 @@ export async function tokenizerTrain({
     }
   }
   const start = performance.now();
-  const progress = new TrainingLine();
-  const tokenizer = await trainTokenizer(values, progress);
-  progress.end();
+  const { tokenizer, characters } = await trainTokenizer(values);
   const path = save(tokenizer, values.out);
   const seconds = (performance.now() - start) / 1000;
   process.stderr.write(
-    `${values.type}, ${formatCount(tokenizer.vocabSize)} tokens from ${formatCount(progress.characters)} characters ` +
+    `${values.type}, ${formatCount(tokenizer.vocabSize)} tokens from ${formatCount(characters)} characters ` +
       `in ${formatDuration(seconds)}; saved in ${path}\n`,
   );
   if (values.json) {
-    const { characters } = progress;
     print(JSON.stringify({ type: values.type, vocab_size: tokenizer.vocabSize, characters, seconds, path }));
   }
   return 0;
 }
 
-async function trainTokenizer(values: TrainValues, progress: TrainingLine): Promise<Tokenizer> {
+/** The tokenizer, and the characters of the texts that it was made of. */
+async function trainTokenizer(values: TrainValues): Promise<{ tokenizer: Tokenizer; characters: number }> {
+  if (values.type === 'char') {
+    const { text } = await readTexts(values.data);
+    return { tokenizer: CharTokenizer.fromText(text), characters: text.length };
+  }
   const source = { files: values.data };
   const list = values['special-tokens']?.split(',').filter((token) => token !== '');
-  const common = {
-    vocabSize: values['vocab-size'] ?? 8000,
-    ...(list === undefined ? {} : { specialTokens: list }),
-    onProgress: (state: TokenizerTrainingProgress) => progress.update(state),
-  };
-  const minFrequency = values['min-frequency'] ?? 0;
-  switch (values.type) {
-    case 'wordpiece':
+  let characters = 0;
+  const tokenizer = await showTraining((show) => {
+    const common = {
+      vocabSize: values['vocab-size'] ?? 8000,
+      ...(list === undefined ? {} : { specialTokens: list }),
+      onProgress: (state: TokenizerTrainingProgress) => {
+        ({ characters } = state);
+        show(state);
+      },
+    };
+    const minFrequency = values['min-frequency'] ?? 0;
+    if (values.type === 'wordpiece')
       return trainWordPiece(source, { ...common, minFrequency, lowercase: !values.cased });
-    case 'unigram':
-      return trainUnigram(source, common);
-    case 'char': {
-      const { text } = await readTexts(values.data);
-      progress.characters = text.length;
-      return CharTokenizer.fromText(text);
-    }
-    default: {
-      const split = (values.split ?? 'gpt2') as TrainBpeOptions['split'];
-      return trainBpe(source, { specialTokens: ['<|endoftext|>'], ...common, minFrequency, split });
-    }
-  }
+    if (values.type === 'unigram') return trainUnigram(source, common);
+    const split = (values.split ?? 'gpt2') as TrainBpeOptions['split'];
+    return trainBpe(source, { specialTokens: ['<|endoftext|>'], ...common, minFrequency, split });
+  });
+  return { tokenizer, characters };
 }
 
 /** Writes the tokenizer into a folder, which is made if need be, or to a .json file. */
@@ -101,24 +101,6 @@ function save(tokenizer: Tokenizer, out: string): string {
   }
   tokenizer.save(out);
   return out;
-}
-
-/** How far the training is: a line that is rewritten, on terminals only. */
-class TrainingLine {
-  characters = 0;
-  #drawn = 0;
-
-  update({ stage, characters, tokens }: TokenizerTrainingProgress): void {
-    this.characters = characters;
-    if (!process.stderr.isTTY || performance.now() - this.#drawn < 100) return;
-    this.#drawn = performance.now();
-    const text = `${stage}: ${formatCount(characters)} characters`;
-    process.stderr.write(`\r${text}${stage === 'learning' ? `, ${tokens} tokens` : ''}\x1b[K`);
-  }
-
-  end(): void {
-    if (this.#drawn > 0) process.stderr.write('\r\x1b[K');
-  }
 }
 
 /** Runs `tsgpt tokenizer encode` and answers its exit code. */

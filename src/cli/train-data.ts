@@ -31,6 +31,7 @@ import { nextToken, type SourceTrainerOptions, type TrainerOptions } from '../tr
 import { UsageError } from './args.js';
 import { formatCount } from './format.js';
 import type { RunValues } from './run-flags.js';
+import { encodeShown, showTraining } from './text-progress.js';
 
 /** What a run learns from. */
 export interface TrainData {
@@ -63,7 +64,7 @@ export async function openData(values: RunValues): Promise<TrainData> {
   }
   const { text, files } = await readTexts(values.data);
   const tokenizer = await chooseTokenizer(values, text);
-  const { train, validation } = splitTokens(tokenizer.encode(text), values['val-split']);
+  const { train, validation } = splitTokens(await encodeShown(tokenizer, text), values['val-split']);
   const source = files.length === 1 ? files[0] : `${files.length} files`;
   return {
     tokenizer,
@@ -97,7 +98,9 @@ async function chooseTokenizer(values: RunValues, text: string): Promise<Tokeniz
   if (path !== undefined) return AutoTokenizer.fromPretrained(path);
   if (values['tokenizer-type'] === 'char') return CharTokenizer.fromText(text);
   const vocabSize = values['vocab-size'] ?? 1000;
-  return trainBpe([text], { vocabSize, specialTokens: ['<|endoftext|>'] });
+  return showTraining((onProgress) =>
+    trainBpe([text], { vocabSize, specialTokens: ['<|endoftext|>'], onProgress }),
+  );
 }
 
 /** Token files with commas between them, each with its weight where it has one; null where the data are texts. */

@@ -4,6 +4,7 @@ import type { Recompute } from '../nn/index.js';
 import type { Precision, RunOptions, StepEvent, Trainer, TrainingResult } from '../training/index.js';
 import { formatCount, formatDuration, formatLoss, shellWord } from './format.js';
 import { scheduleOf, weightDecayOf } from './optimizer.js';
+import { OverfittingWatch } from './overfitting.js';
 import { Progress } from './progress.js';
 import { settingsOf, type RunValues } from './run-flags.js';
 import { watchRun } from './watch.js';
@@ -54,11 +55,15 @@ export async function runShown<B>(
     if (event.skipped) progress.note(skippedLine(event));
     progress.update(event);
   });
-  trainer.on('evaluation', ({ step, loss, perplexity, trainLoss, best }) => {
+  const overfitting = new OverfittingWatch();
+  trainer.on('evaluation', (event) => {
+    const { step, loss, perplexity, trainLoss, best } = event;
     progress.note(
       `step ${step}: validation loss ${formatLoss(loss)}${isOfTokens ? ` (perplexity ${perplexity.toFixed(2)})` : ''}, ` +
         `training loss ${formatLoss(trainLoss)}${best ? ', the best so far' : ''}`,
     );
+    const warning = overfitting.add(event);
+    if (warning !== null) progress.note(`step ${step}: ${warning}`);
   });
   try {
     return await trainer.run();

@@ -8,10 +8,8 @@ import { setImmediate } from 'node:timers/promises';
 
 import { ArgumentError, checkOptions, FileError, TokenizerError, TsgptError } from '../../lib/errors.js';
 import { packTokenizer, tokenizerHash } from '../tokenizers/packed.js';
-import { nativeWordsOf } from '../tokenizers/native-bpe.js';
-import { PretrainedTokenizer } from '../tokenizers/pretrained.js';
+import { PieceEncoder } from '../tokenizers/pieces.js';
 import type { Tokenizer } from '../tokenizers/tokenizer.js';
-import { findCut } from '../tokenizers/training-texts.js';
 import {
   documentExtensions,
   documentFormats,
@@ -56,8 +54,6 @@ export interface TokenizeResult {
 
 /** Milliseconds after which others get a turn. */
 const turnMs = 20;
-/** Characters that are encoded at once, where a document may be cut. */
-const pieceLength = 2 ** 18;
 /** Characters of a document at most that must not be cut, or offers no place to. */
 const longestPiece = 2 ** 26;
 
@@ -126,79 +122,29 @@ export async function tokenizeFiles(
   return { documents, tokens, bytes, files };
 }
 
-/** Encodes documents that come in pieces. */
+/** Encodes documents that come in pieces; what is wrong with one says where it is. */
 class DocumentEncoder {
-  readonly #tokenizer: Tokenizer;
-  /** Whether the tokens of a text are those of its parts, when it is cut between words. */
-  readonly #cuts: boolean;
-  /** Tokens with a meaning of their own, which must not be cut. */
-  readonly #added: readonly string[];
-  /** What was not encoded yet. */
-  #rest = '';
+  readonly #encoder: PieceEncoder;
 
   constructor(tokenizer: Tokenizer) {
-    this.#tokenizer = tokenizer;
-    this.#cuts = canCut(tokenizer);
-    this.#added =
-      tokenizer instanceof PretrainedTokenizer ? tokenizer.addedTokens.map(({ content }) => content) : [];
+    this.#encoder = new PieceEncoder(tokenizer, false);
   }
 
   /** The tokens of a piece, as far as they do not depend on what comes. */
   *encode({ text, ends, file }: DocumentPiece, document: number): Iterable<Int32Array> {
-    this.#rest += text;
-    while (this.#cuts && this.#rest.length >= 2 * pieceLength) {
-      const cut = this.#cutWithin(2 * pieceLength);
-      if (cut === 0) break;
-      yield this.#tokens(this.#rest.slice(0, cut), file, document);
-      this.#rest = this.#rest.slice(cut);
-    }
-    if (this.#rest.length > longestPiece) {
-      throw new FileError(
-        file,
-        `document ${document + 1} has more than ${longestPiece} characters ` +
-          (this.#cuts
-            ? 'without a word that ends; is it text?'
-            : 'and this tokenizer must see a document whole; separate it (--separator)'),
-      );
-    }
-    if (!ends) return;
-    const last = this.#rest;
-    this.#rest = '';
-    if (last !== '') yield this.#tokens(last, file, document);
-  }
-
-  /** The last place to cut in the first `length` characters; beyond them where they have none. */
-  #cutWithin(length: number): number {
-    if (this.#tokenizer.type === 'char') {
-      const code = this.#rest.charCodeAt(length - 1);
-      return code >= 0xd800 && code < 0xdc00 ? length - 1 : length; // not within a pair of surrogates
-    }
-    return findCut(this.#rest.slice(0, length), this.#added) || findCut(this.#rest, this.#added, length);
-  }
-
-  #tokens(text: string, file: string, document: number): Int32Array {
     try {
-      return this.#tokenizer instanceof PretrainedTokenizer
-        ? this.#tokenizer.encode(text, { addSpecialTokens: false, parseSpecialTokens: false })
-        : this.#tokenizer.encode(text);
+      yield* this.#encoder.encode(text, ends);
     } catch (error) {
       if (!(error instanceof TsgptError)) throw error;
       throw new TokenizerError(`${file}: document ${document + 1}: ${error.message}`);
     }
+    if (this.#encoder.waiting <= longestPiece) return;
+    throw new FileError(
+      file,
+      `document ${document + 1} has more than ${longestPiece} characters ` +
+        (this.#encoder.cuts
+          ? 'without a word that ends; is it text?'
+          : 'and this tokenizer must see a document whole; separate it (--separator)'),
+    );
   }
-}
-
-/**
- * Whether a text cut between two words has the same tokens: true of characters, of BPE and WordPiece whose splitting
- * patterns all end words there. Others see white space as a part of words (SentencePiece), or put a space before texts.
- */
-function canCut(tokenizer: Tokenizer): boolean {
-  if (tokenizer.type === 'char') return true;
-  if (!(tokenizer instanceof PretrainedTokenizer)) return false;
-  const { normalizer, pre_tokenizer: words } = tokenizer.toJSON() as Record<
-    string,
-    Record<string, unknown> | null
-  >;
-  if (words?.type === 'BertPreTokenizer') return normalizer === null || normalizer?.type === 'BertNormalizer';
-  return normalizer === null && nativeWordsOf(words)?.addPrefixSpace === false;
 }

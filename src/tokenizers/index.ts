@@ -7,6 +7,7 @@ export { CharTokenizer, type CharTokenizerOptions } from './char.js';
 export type { SpecialTokenName, TokenizerConfig } from './config.js';
 export type { EncodeBatchOptions, EncodeOptions, Encoding, Side, TruncationStrategy } from './encoding.js';
 export { packTokenizer, tokenizerHash, unpackTokenizer } from './packed.js';
+export { encodeText, type EncodeTextOptions, type EncodeTextProgress } from './pieces.js';
 export { PretrainedTokenizer, type EncodeChatOptions } from './pretrained.js';
 export { StreamingDecoder, type StreamingDecoderOptions } from './streaming-decoder.js';
 export type { DecodeOptions, Tokenizer, TokenizerEncodeOptions } from './tokenizer.js';

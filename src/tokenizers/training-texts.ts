@@ -104,13 +104,26 @@ async function eachPiece(
 
 const longestOf = (tokens: readonly string[]): number => Math.max(1, ...tokens.map((token) => token.length));
 
-/**
- * The last place behind `from` between a letter or number and white space or punctuation that no special token reaches
- * across; 0 where there is none.
- */
-export function findCut(text: string, specialTokens: readonly string[], from = 0): number {
+/** Whether a text may be cut before the character at `cut`. */
+export type CutRule = (text: string, cut: number) => boolean;
+
+/** Between a letter or number and white space or punctuation. */
+export const isWordEnd: CutRule = (text, cut) =>
+  /[\s\p{P}]/u.test(text.charAt(cut)) && /[\p{L}\p{N}]/u.test(text.charAt(cut - 1));
+
+/** Before a single space between a letter or number and a plain letter or digit. */
+export const isSpaceBetweenWords: CutRule = (text, cut) =>
+  text[cut] === ' ' && /[A-Za-z0-9]/.test(text.charAt(cut + 1)) && /[\p{L}\p{N}]/u.test(text.charAt(cut - 1));
+
+/** The last place behind `from` where the rule lets a text be cut and no special token reaches across; 0 where there is none. */
+export function findCut(
+  text: string,
+  specialTokens: readonly string[],
+  from = 0,
+  rule: CutRule = isWordEnd,
+): number {
   for (let cut = text.length - longestOf(specialTokens); cut > from; cut--) {
-    if (!/[\s\p{P}]/u.test(text[cut]) || !/[\p{L}\p{N}]/u.test(text[cut - 1])) continue;
+    if (!rule(text, cut)) continue;
     const isInside = specialTokens.some((token) =>
       text.slice(Math.max(0, cut - token.length + 1), cut + token.length - 1).includes(token),
     );

@@ -16,6 +16,8 @@ export interface StepRecord {
   readonly memory: number;
   /** Scale of the loss in half precision, where there is one. */
   readonly lossScale?: number;
+  /** The weights were left as they are, because loss or gradients were not finite; absent otherwise. */
+  readonly skipped?: true;
   /** Unix time in seconds. */
   readonly time: number;
 }

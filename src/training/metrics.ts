@@ -20,10 +20,14 @@ const now = (): number => Math.round(Date.now()) / 1000;
 
 /** The line about a step. */
 export function stepRecord(event: StepEvent): StepRecord {
-  const { step, loss, lr, gradNorm, tokens, tokensPerSecond, lossScale } = event;
+  const { step, loss, lr, gradNorm, tokens, tokensPerSecond, lossScale, skipped } = event;
   const memory = process.memoryUsage.rss();
-  const scale = lossScale === null ? {} : { lossScale };
-  return { type: 'step', step, loss, lr, gradNorm, tokens, tokensPerSecond, memory, ...scale, time: now() };
+  return {
+    ...{ type: 'step', step, loss, lr, gradNorm, tokens, tokensPerSecond, memory },
+    ...(lossScale === null ? {} : { lossScale }),
+    ...(skipped ? { skipped } : {}),
+    time: now(),
+  };
 }
 
 /** The line about an evaluation. */
@@ -189,7 +193,10 @@ function isRecord(value: unknown): value is MetricsRecord {
   const isNumber = (name: string): boolean => fields[name] === null || typeof fields[name] === 'number';
   switch (type) {
     case 'step':
-      return ['loss', 'lr', 'gradNorm', 'tokens', 'tokensPerSecond', 'memory', 'time'].every(isNumber);
+      return (
+        ['loss', 'lr', 'gradNorm', 'tokens', 'tokensPerSecond', 'memory', 'time'].every(isNumber) &&
+        (fields.skipped === undefined || fields.skipped === true)
+      );
     case 'evaluation':
       return isNumber('loss');
     case 'sample':

@@ -217,6 +217,7 @@ export class Trainer<B = Batch> extends EventEmitter<TrainerEvents> {
         const best = this.#evaluationIsDue() && (await this.#evaluate());
         const last = this.#state.step >= this.steps || this.#stopped;
         if (last) await this.#parallel?.check();
+        if (this.#stopped) await setImmediate(); // whoever has enough of it is heard before the save
         this.#saver.saveIfDue(last, best);
         if (last) break;
         const event = await this.#trainStep();

@@ -5,7 +5,7 @@ import { Curve, type Points } from './curve.js';
 
 /** Names of a run's curves over its steps. */
 export const curveNames = [
-  'loss', 'validationLoss', 'lr', 'gradNorm', 'tokensPerSecond', 'memory', 'lossScale', 'tokens', 'time',
+  'loss', 'validationLoss', 'lr', 'gradNorm', 'tokensPerSecond', 'memory', 'lossScale', 'skipped', 'tokens', 'time',
 ] as const; // prettier-ignore
 
 export type CurveName = (typeof curveNames)[number];
@@ -36,6 +36,8 @@ export class RunCurves {
     Curve
   >;
   #samples: Sample[] = [];
+  /** Steps skipped so far. */
+  #skipped = 0;
 
   /** What a run's data holds, to be added to. */
   static of({ curves, samples }: RunData): RunCurves {
@@ -45,6 +47,7 @@ export class RunCurves {
       steps.forEach((step, i) => run.#curves[name].add(step, values[i]));
     }
     run.#samples = [...samples];
+    run.#skipped = curves.skipped.values.at(-1) ?? 0;
     return run;
   }
 
@@ -65,6 +68,7 @@ export class RunCurves {
           this.#curves[name].add(step, record[name]);
         }
         this.#curves.lossScale.add(step, record.lossScale ?? null);
+        this.#count(step, record.skipped ?? false);
         break;
       case 'evaluation':
         this.#curves.validationLoss.add(step, record.loss);
@@ -73,6 +77,13 @@ export class RunCurves {
         this.#samples.push({ step, prompt: record.prompt, text: record.text });
         if (this.#samples.length > mostSamples) this.#samples = this.#samples.filter((_, i) => i % 2 === 0);
     }
+  }
+
+  /** Counts the steps that were skipped; there is no such curve before the first of them. */
+  #count(step: number, skipped: boolean): void {
+    if (skipped && this.#skipped === 0) this.#curves.skipped.add(step - 1, 0);
+    if (skipped) this.#skipped++;
+    if (this.#skipped > 0) this.#curves.skipped.add(step, this.#skipped);
   }
 
   /** All of it as data for a page. */

@@ -1,7 +1,8 @@
 /**
  * A run that is killed again and again, at any moment, continues the curve of one that never was: every loss of every
  * process has the bits of the uninterrupted run's, with one thread and with two, and so do the final weights. A few kills
- * here; `npm run test:crash` makes 200.
+ * here; `npm run test:crash` makes 200 with each number of threads. TSGPT_KILL_SEED=N chooses other moments, and
+ * `-- -t '1 thread'` one half of them.
  */
 
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -10,11 +11,13 @@ import { join } from 'node:path';
 
 import { afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 
+import { Generator } from '../../lib/index.js';
 import { TokenFileWriter } from '../../src/data/index.js';
 import { hasTrainingState, readTrainingProgress } from '../../src/training/index.js';
 import { compiled, root, runNode, type Outcome } from '../support/cli.js';
 
-const kills = Number(process.env.TSGPT_KILLS ?? 6);
+const kills = Number(process.env.TSGPT_KILLS ?? 3); // with each number of threads
+const seed = Number(process.env.TSGPT_KILL_SEED ?? 1);
 const minutes = 60_000;
 
 let folder: string;
@@ -46,8 +49,9 @@ function lossesOf(log: string): Map<string, string> {
 
 it.each([[1], [2]])(
   'every resume continues the uninterrupted curve bit for bit, with %d thread(s)',
-  { timeout: 5 * minutes + kills * 4000 },
+  { timeout: 5 * minutes + kills * 8000 },
   async (threads) => {
+    const start = performance.now();
     const data = [writeTokens('a.bin', 1), writeTokens('b.bin', 3)];
     const child = (name: string, started?: Parameters<typeof runNode>[1]): Promise<Outcome> => {
       const args = [join(root, 'test/crash/run.mjs'), join(root, 'dist/src/index.js'), join(folder, name)];
@@ -60,14 +64,14 @@ it.each([[1], [2]])(
     const whole = lossesOf(join(folder, 'whole.log'));
     expect(whole.size).toBeGreaterThanOrEqual(60 + 8);
 
-    const wanted = Math.ceil(kills / 2);
+    const random = new Generator(seed);
     const killed = join(folder, 'killed');
     let done = 0;
     let finished = 0;
-    let life = 1500; // milliseconds until a kill, at most; longer once a process could save nothing
+    let life = 1500; // milliseconds until a kill, at most: longer once a process saved nothing, shorter once one came to its end
     let before = -1;
-    while (done < wanted) {
-      const delay = Math.random() * life;
+    while (done < kills) {
+      const delay = random.nextFloat() * life;
       const { code, stderr } = await child('killed', {
         started: (process) => setTimeout(() => process.kill('SIGKILL'), delay),
       });
@@ -78,7 +82,8 @@ it.each([[1], [2]])(
         rmSync(killed, { recursive: true }); // and from the beginning
       }
       const step = hasTrainingState(killed) ? readTrainingProgress(killed).step : -1;
-      life = step === before ? Math.min(20_000, life * 1.5) : life;
+      if (code !== 'SIGKILL') life = Math.max(500, life / 1.5);
+      else if (step === before) life = Math.min(20_000, life * 1.5);
       before = step;
     }
     expect(await child('killed')).toMatchObject({ code: 0, stderr: '' });
@@ -90,7 +95,11 @@ it.each([[1], [2]])(
         true,
       );
     }
-    if (kills > 20)
-      process.stderr.write(`${done} kills with ${threads} thread(s), ${finished} runs ended between them\n`);
+    if (kills > 20) {
+      const seconds = Math.round((performance.now() - start) / 1000);
+      process.stderr.write(
+        `${done} kills with ${threads} thread(s), seed ${seed}: ${finished} runs ended between them, ${seconds} s\n`,
+      );
+    }
   },
 );

@@ -102,6 +102,10 @@ export const chartKinds: readonly ChartKind[] = [
     ...{ id: 'loss-scale', title: 'Loss scale', log: true, format: short },
     curves: [{ name: 'lossScale', label: '', smooth: false }],
   },
+  {
+    ...{ id: 'skipped', title: 'Steps skipped so far', log: false, format: short },
+    curves: [{ name: 'skipped', label: '', smooth: false }],
+  },
 ];
 
 /** A value of the horizontal axis in words. */

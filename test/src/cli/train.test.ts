@@ -7,6 +7,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  watch,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -14,7 +15,8 @@ import { join } from 'node:path';
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
-import { loadSafetensors } from '../../../lib/index.js';
+import { Generator, loadSafetensors } from '../../../lib/index.js';
+import { OverfittingWatch } from '../../../src/cli/overfitting.js';
 import { readTrainingProgress } from '../../../src/training/index.js';
 import { golden } from '../../support/golden.js';
 import { compiled, runNode, tsgpt, type Outcome } from '../../support/cli.js';
@@ -201,6 +203,49 @@ describe('tsgpt train', () => {
   });
 });
 
+it('says that a model learns its text by heart, once', async () => {
+  const letters = join(folder, 'letters.txt'); // of which nothing can be learned but by heart
+  const random = new Generator(1);
+  writeFileSync(letters, Array.from({ length: 250 }, () => 'abcdefgh'[random.nextInt(8)]).join(''));
+  const sizes = ['--embed', '64', '--batch', '8', '--steps', '250', '--val-split', '0.3']; // prettier-ignore
+  const pace = ['--lr', '5e-3', '--eval-interval', '25'];
+  const { code, stderr } = await tsgpt([
+    'train',
+    '--data',
+    letters,
+    '--model',
+    model('by-heart'),
+    ...[...toy, ...sizes, ...pace, ...quiet],
+  ]);
+  expect(code).toBe(0);
+  const lines = stderr.split('\n').filter((line) => line.includes('learns its texts by heart'));
+  expect(lines).toEqual([
+    expect.stringMatching(
+      /^step \d+: the validation loss rises since step \d+ \(\S+, now \S+\) while the training loss falls \(\S+, now \S+\): the model learns its texts by heart; best\/ holds the best one; more text, --dropout, a smaller model or fewer steps help$/,
+    ),
+  ]);
+});
+
+it('notices it by three evaluations in a row that are worse, while the training loss falls', () => {
+  const said = (losses: readonly number[], trainLosses: readonly number[]): (string | null)[] => {
+    const watch = new OverfittingWatch();
+    let least = Infinity;
+    return losses.map((loss, i) => {
+      const best = loss < least;
+      least = Math.min(least, loss);
+      return watch.add({ step: i + 1, loss, trainLoss: trainLosses[i], best });
+    });
+  };
+  const falling = [5, 4, 3, 2, 1, 0.5, 0.4];
+  expect(said([3, 2, 2.1, 2.2, 2.3, 2.4, 2.5], falling).map((text) => text !== null)).toEqual(
+    [false, false, false, false, true, false, false], // once
+  ); // prettier-ignore
+  expect(said([3, 2, 2.1, 2.2, 2.15, 2.2, 2.3], falling).every((text) => text === null)).toBe(true);
+  expect(said([3, 2, 2.1, 2.2, 2.3, 2.4, 2.5], [5, 4, 4, 4, 4, 4, 4]).every((text) => text === null)).toBe(
+    true,
+  );
+});
+
 describe('interrupting and resuming', () => {
   const run = ['--steps', '400', '--eval-interval', '0', '--dropout', '0.1', ...quiet];
   /** Starts the run and sends a signal when its progress matches. */
@@ -286,6 +331,48 @@ describe('interrupting and resuming', () => {
         'tokenizer.json',
         'training_state.safetensors',
       ]);
+    }
+  });
+
+  it('goes on with the same bits after Ctrl-C while a save is written, and after another one', async () => {
+    const args = [...run.with(1, '20'), '--save-interval', '1', '--layers', '2', '--embed', '128'];
+    /** Signals at the n-th save, while it is written: how many, for each save at which there are some. */
+    const during = async (name: string, signals: Readonly<Record<number, number>>): Promise<Outcome> => {
+      mkdirSync(model(name));
+      const seen = new Set<string>();
+      let inTime = 0;
+      const outcome = await tsgpt(['train', '--data', data, '--model', model(name), ...toy, ...args], {
+        started: (child) => {
+          const watcher = watch(model(name), (_, file) => {
+            if (file === null || !file.startsWith('..commit.') || seen.has(file)) return;
+            seen.add(file);
+            for (let i = 0; i < (signals[seen.size] ?? 0); i++) setTimeout(() => child.kill('SIGINT'), 2 * i);
+            if (existsSync(join(model(name), file))) inTime++;
+          });
+          child.on('exit', () => watcher.close());
+        },
+      });
+      expect(inTime).toBeGreaterThan(0); // saves were seen while they were written
+      return outcome;
+    };
+    const [whole, once, twice, again] = [
+      await train('saved', ...args),
+      await during('saved-once', { 5: 1 }),
+      await during('saved-twice', { 5: 3 }),
+      await during('saved-again', { 5: 1, 6: 1 }), // the sixth is the one that the first signal asks for
+    ];
+    expect([whole.code, once.code, twice.code]).toEqual([0, 130, 130]);
+    expect(['SIGINT', 130]).toContain(again.code); // 130 where it came after the save
+    expect(once.stderr).toMatch(/stopped at step \d+ of 20 and saved/);
+    for (const name of ['saved-once', 'saved-twice', 'saved-again']) {
+      const { step } = readTrainingProgress(model(name));
+      expect(step).toBeGreaterThan(2);
+      expect(step).toBeLessThan(20);
+      const resumed = await tsgpt(['train', '--model', model(name), '--resume']);
+      expect(resumed.code, resumed.stderr).toBe(0);
+      expect(resumed.stderr).not.toMatch(/damaged|not go on exactly/);
+      expect(weights(name), name).toEqual(weights('saved'));
+      expect(readdirSync(model(name)).filter((file) => file.startsWith('.'))).toEqual([]);
     }
   });
 

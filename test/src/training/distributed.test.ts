@@ -6,6 +6,8 @@ import { join } from 'node:path';
 
 import { afterAll, beforeAll, describe, expect, it, type TestContext } from 'vitest';
 
+import { TokenFileWriter } from '../../../src/data/index.js';
+import { CharTokenizer, packTokenizer, tokenizerHash } from '../../../src/tokenizers/index.js';
 import { readMetrics, readTrainingProgress } from '../../../src/training/index.js';
 import { compiled, tsgpt, type Outcome } from '../../support/cli.js';
 import { mpirun, mpiTsgpt, processOfRank } from '../../support/mpi.js';
@@ -162,6 +164,46 @@ describe('two processes', { timeout: 120_000 }, () => {
     expect(resumed.code, resumed.stderr).toBe(0);
     expect(await inTwo('whole', ...args)).toMatchObject({ code: 0 });
     expect(numbersOf('killed')).toEqual(numbersOf('whole'));
+  });
+
+  it('learn from token files as one does, and go on from the save before a damaged one with the same numbers', async (context) => {
+    needsMpi(context);
+    const tokenizer = CharTokenizer.fromText(
+      String.fromCharCode(...Array.from({ length: 65 }, (_, i) => 48 + i)),
+    );
+    const packed = { tokenizerHash: tokenizerHash(tokenizer), tokenizerJson: packTokenizer(tokenizer) };
+    const files = [1, 3].map((factor) => join(folder, `tokens-${factor}.bin`));
+    for (const [file, path] of files.entries()) {
+      using writer = new TokenFileWriter(path, { vocabSize: 65, ...packed });
+      for (let document = 0; document < 100; document++) {
+        const length = 9 + (document % 20);
+        writer.append(Int32Array.from({ length }, (_, i) => ((2 * file + 1) * i + document) % 65));
+        writer.endDocument();
+      }
+      writer.finish();
+    }
+    const pace = ['--steps', '30', '--eval-interval', '10', '--save-interval', '5'];
+    const flags = (name: string): string[] => [
+      ...['train', '--data', `${files[0]}:0.7,${files[1]}:0.3`, '--documents', '--model', join(folder, name)],
+      ...[...sizes, ...pace, '--grad-accum-steps', '2', '--gen-samples', '0'],
+    ];
+    const one = await tsgpt(flags('tokens 1'), { env: { TSGPT_THREADS: '1' } });
+    const two = await mpiTsgpt(2, flags('tokens 2'));
+    expect([one.code, two.code], one.stderr + two.stderr).toEqual([0, 0]);
+    const [expected, found] = [numbersOf('tokens 1'), numbersOf('tokens 2')];
+    expect(found).toHaveLength(expected.length);
+    found.forEach((value, i) => expect(Math.abs(value - expected[i]) / expected[i]).toBeLessThan(1e-5));
+
+    for (const save of ['', 'checkpoint-30']) {
+      writeFileSync(join(folder, 'tokens 2', save, 'model.safetensors'), 'not any more');
+    }
+    const resumed = await mpiTsgpt(2, ['train', '--model', join(folder, 'tokens 2'), '--resume']);
+    expect(resumed.code, resumed.stderr).toBe(0);
+    expect(resumed.stderr.match(/^warning: .*/gm)).toEqual([
+      expect.stringMatching(/ is damaged \(.*\); going on from the one before, .*checkpoint-25, at step 25$/),
+    ]);
+    expect(readTrainingProgress(join(folder, 'tokens 2')).step).toBe(30);
+    expect(numbersOf('tokens 2')).toEqual(found);
   });
 
   it('refuse what cannot be divided', async (context) => {

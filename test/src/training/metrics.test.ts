@@ -85,6 +85,19 @@ describe('metrics.jsonl', () => {
     expect(plain.some((record) => 'lossScale' in record)).toBe(false);
   });
 
+  it('says which steps were skipped', async () => {
+    const lossScale = { initial: 2 ** 22, growthInterval: 3 };
+    const trainer = newTrainer(place('skipped'), false, { precision: 'fp16', lossScale });
+    const skipped: number[] = [];
+    trainer.on('step', (event) => event.skipped && skipped.push(event.step));
+    await trainer.run();
+    expect(skipped[0]).toBe(1);
+    expect(skipped.length).toBeLessThan(12);
+    const steps = [...readMetrics(place('skipped'))].filter((record) => record.type === 'step');
+    expect(steps.filter((record) => record.skipped === true).map(({ step }) => step)).toEqual(skipped);
+    expect(steps.filter((record) => 'skipped' in record)).toHaveLength(skipped.length);
+  });
+
   it('is kept with snapshots as it was', async () => {
     const folder = place('snapshots');
     await newTrainer(folder, false, { saveInterval: 5, keep: 2 }).run();
@@ -104,6 +117,7 @@ describe('metrics.jsonl', () => {
       '{"type":"step","step":3}',
       '{"type":"other","step":3}',
       '{"type":"evaluation","step":-1,"loss":2}',
+      good[0].replace('"time"', '"skipped":1,"time"'),
     ]) {
       writeFileSync(path, `${good[0]}\n${good[1]}\n${bad}\n`);
       expect(() => [...readMetrics(path)]).toThrow(`${path}: line 3 is not a record of a training's metrics`);

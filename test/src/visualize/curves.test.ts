@@ -2,7 +2,7 @@ import { expect, describe, it } from 'vitest';
 
 import { Curve } from '../../../src/visualize/curve.js';
 import { smoothedValues } from '../../../src/visualize/browser/lines.js';
-import { namesOf } from '../../../src/visualize/index.js';
+import { namesOf, RunCurves } from '../../../src/visualize/index.js';
 
 describe('Curve', () => {
   it('keeps every point of a short curve, and leaves out what is no number', () => {
@@ -27,6 +27,26 @@ describe('Curve', () => {
     for (const spike of spikes.slice(0, 3)) expect(steps).toContain(spike);
     expect(steps.at(-1)).toBe(200_000);
     steps.forEach((step, i) => expect(values[i]).toBe(spikes.includes(step) ? 100 + step : Math.sin(step)));
+  });
+});
+
+describe('the curve of skipped steps', () => {
+  it('counts them, and goes on counting where a page follows a run', () => {
+    const rest = { lr: 1, tokens: 1, tokensPerSecond: 1, memory: 1, lossScale: 2, time: 1 };
+    const curves = new RunCurves();
+    const add = (run: RunCurves, step: number, skipped: boolean): void =>
+      run.add({
+        ...{ type: 'step', step, ...rest, loss: skipped ? null : 2, gradNorm: null },
+        ...(skipped ? { skipped } : {}),
+      });
+    [false, true, false, true].forEach((skipped, i) => add(curves, i + 1, skipped));
+    expect(curves.data('run', 9).curves.skipped).toEqual({ steps: [1, 2, 3, 4], values: [0, 1, 1, 2] });
+    const followed = RunCurves.of(curves.data('run', 9));
+    add(followed, 5, true);
+    expect(followed.data('run', 9).curves.skipped).toEqual({
+      steps: [1, 2, 3, 4, 5],
+      values: [0, 1, 1, 2, 3],
+    });
   });
 });
 

@@ -13,7 +13,7 @@ import { compiled, tsgpt } from '../../support/cli.js';
 const folder = mkdtempSync(join(tmpdir(), 'tsgpt-page-'));
 const hostile = `</script><script>document.title='broken'</script><img src=x onerror="document.title='broken'">&amp;<!--`;
 
-/** A run of 200 steps with evaluations and samples. */
+/** A run of 200 steps, one of them skipped, with evaluations and samples. */
 function writeRun(name: string, rate: number): string {
   const run = join(folder, name);
   mkdirSync(run);
@@ -28,7 +28,8 @@ function writeRun(name: string, rate: number): string {
       tokensPerSecond: 500,
       memory: 2e8,
     };
-    add({ type: 'step', step, loss, ...rest, time: 1e9 + step });
+    const skipped = step === 120 ? ({ skipped: true } as const) : {};
+    add({ type: 'step', step, loss, ...rest, ...skipped, time: 1e9 + step });
     if (step % 50 === 0) add({ type: 'evaluation', step, loss: loss + 0.1, time: 1e9 + step });
     if (step % 50 === 0)
       add({ type: 'sample', step, prompt: 'ROMEO:', text: `${hostile} ${step}`, time: 1e9 });
@@ -127,6 +128,7 @@ describe('the page in Chromium', () => {
       'lr',
       'speed',
       'memory',
+      'skipped',
     ]);
     const colours = await page.evaluate<
       string[][]

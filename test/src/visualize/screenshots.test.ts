@@ -23,6 +23,8 @@ const pictures: [name: string, runs: string[], size: [number, number], theme: 'l
   ['run-dark', ['lr-3e-3'], [1200, 820], 'dark'],
   ['run-phone', ['lr-3e-3'], [390, 780], 'light'],
   ['learning-rates', ['lr-3e-4', 'lr-3e-3', 'lr-3e-2', 'lr-3e-1'], [1000, 720], 'light'],
+  ['overfitting', ['overfitting', 'overfitting-dropout'], [1000, 640], 'light'],
+  ['precision', ['precision-float32', 'precision-bf16', 'precision-fp16'], [1000, 640], 'light'],
   ['warmup', ['lr-3e-2', 'no-clip-no-warmup'], [1000, 640], 'light'],
 ];
 
