@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { compiled, root, runNode } from './support/cli.js';
+import { sanitized } from './support/sanitized.js';
 
 let folder: string;
 beforeAll(async () => {
@@ -21,7 +22,8 @@ async function run(name: string, ...args: string[]): Promise<string> {
   return stdout;
 }
 
-describe('examples', { timeout: 300_000 }, () => {
+// Sanitizers would see the kernels of other tests again, in half an hour.
+describe.skipIf(sanitized)('examples', { timeout: 300_000 }, () => {
   it('pre-train BERT, and fine-tune it beside a bag of words', async () => {
     const bert = join(folder, 'bert');
     const learned = await run('08-pretrain-bert', '2', 'examples/data/tinyshakespeare.txt', bert);
