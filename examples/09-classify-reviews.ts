@@ -1,9 +1,11 @@
 // BERT learns to tell good reviews from bad ones, beside a logistic regression on the words of the same reviews. Both are
 // judged by cross-validation: each fifth of the reviews after learning from the other four.
 //
-//   node dist/examples/09-classify-reviews.js [epochs] [pre-trained folder] [TSV file: text TAB 0 or 1] [model folder]
+//   node dist/examples/09-classify-reviews.js [epochs] [pre-trained folder] [TSV file: text TAB 0 or 1] [model folder] [BERTs]
 //
-// 08-pretrain-bert.js makes a pre-trained folder. Without one there BERT starts from random weights, and does worse.
+// 08-pretrain-bert.js makes a pre-trained folder. Without one there BERT starts from random weights, and does worse. Several
+// BERTs, which begin with other heads and see the reviews in other orders, decide together: of so few reviews each learns
+// some things by heart, and each others.
 
 import { existsSync } from 'node:fs';
 
@@ -20,13 +22,17 @@ import {
   findClasses,
   Generator,
   manualSeed,
+  mean,
   readLabelledTexts,
   shuffle,
+  softmax,
+  stack,
   textClasses,
   TokenMasker,
   Trainer,
   trainWordPiece,
   type ClassExample,
+  type ClassifyingModel,
   type PretrainedTokenizer,
 } from 'tsgpt';
 
@@ -35,6 +41,7 @@ const [
   pretrained = 'models/example-bert',
   data = 'examples/data/sentiment.tsv',
   folder = 'models/example-reviews',
+  members = '1',
 ] = process.argv.slice(2);
 manualSeed(1);
 
@@ -64,9 +71,17 @@ for (let fifth = 0; fifth < 5; fifth++) {
   const [judged, learned] = [true, false].map((wanted) =>
     [...examples.keys()].filter((i) => isJudged(i) === wanted),
   );
-  const bert = await trainBert(learned.map((i) => examples[i]));
+  const berts: BertForSequenceClassification[] = [];
+  for (let member = 0; member < Number(members); member++) {
+    berts.push(
+      await trainBert(
+        learned.map((i) => examples[i]),
+        member,
+      ),
+    );
+  }
   const answers = findClasses(
-    bert,
+    together(berts),
     exampleBatches(
       judged.map((i) => examples[i]),
       batches,
@@ -85,8 +100,21 @@ const report = classificationReport(expected, found, names);
 console.log(`BERT: accuracy ${percent(report.accuracy)}, macro F1 ${percent(report.macro.f1)}`);
 console.log(`bag of words: accuracy ${percent(bagIsRight / reviews.length)}`);
 
-/** A classifier that has learned from these reviews; that of the last fifth stays in the folder. */
-async function trainBert(learned: readonly ClassExample[]): Promise<BertForSequenceClassification> {
+/** One classifier of several: the mean of their probabilities. */
+function together(berts: readonly BertForSequenceClassification[]): ClassifyingModel {
+  for (const bert of berts) bert.train(false);
+  return {
+    training: false,
+    train: () => undefined,
+    forward: (ids, options) => mean(stack(berts.map((bert) => softmax(bert.forward(ids, options), -1))), 0),
+  };
+}
+
+/** A classifier that has learned from these reviews; the last one stays in the folder. */
+async function trainBert(
+  learned: readonly ClassExample[],
+  member: number,
+): Promise<BertForSequenceClassification> {
   const model = hasModel
     ? BertForSequenceClassification.fromPretrained(pretrained, { newHead: true, labels: names, dropout: 0.1 })
     : new BertForSequenceClassification({
@@ -97,7 +125,7 @@ async function trainBert(learned: readonly ClassExample[]): Promise<BertForSeque
   // moves a weight by about the learning rate, however small its gradient, that of the word embeddings is ten times
   // higher: most words are in few batches, and would otherwise learn less of their own than all layers learn of them.
   const masker = new TokenMasker(tokenizer);
-  const random = new Generator(3);
+  const random = new Generator(2 * member + 3);
   const hide = (example: ClassExample): ClassExample => ({
     ...example,
     ids: masker.mask(example.ids, random).ids,
@@ -110,7 +138,7 @@ async function trainBert(learned: readonly ClassExample[]): Promise<BertForSeque
   const trainer = new Trainer({
     model,
     tokenizer,
-    train: new ExampleSource(learned, hiding, new Generator(2)),
+    train: new ExampleSource(learned, hiding, new Generator(2 * member + 2)),
     optimizer: (groups, lr) =>
       new AdamW(
         [
