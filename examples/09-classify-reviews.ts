@@ -71,22 +71,10 @@ for (let fifth = 0; fifth < 5; fifth++) {
   const [judged, learned] = [true, false].map((wanted) =>
     [...examples.keys()].filter((i) => isJudged(i) === wanted),
   );
+  const [asked, known] = [judged, learned].map((numbers) => numbers.map((i) => examples[i]));
   const berts: BertForSequenceClassification[] = [];
-  for (let member = 0; member < Number(members); member++) {
-    berts.push(
-      await trainBert(
-        learned.map((i) => examples[i]),
-        member,
-      ),
-    );
-  }
-  const answers = findClasses(
-    together(berts),
-    exampleBatches(
-      judged.map((i) => examples[i]),
-      batches,
-    ),
-  );
+  for (let member = 0; member < Number(members); member++) berts.push(await trainBert(known, member));
+  const answers = findClasses(together(berts), exampleBatches(asked, batches));
   expected.push(...answers.expected);
   found.push(...answers.found);
   const bag = trainBagOfWords(learned);
@@ -121,9 +109,8 @@ async function trainBert(
         ...{ vocab_size: tokenizer.vocabSize, hidden_size: 64, num_hidden_layers: 2, num_attention_heads: 2 },
         ...{ intermediate_size: 256, max_position_embeddings: 64, id2label: { 0: 'bad', 1: 'good' } },
       });
-  // Two things against learning so few reviews by heart. Of each some words are hidden, others each time. And as AdamW
-  // moves a weight by about the learning rate, however small its gradient, that of the word embeddings is ten times
-  // higher: most words are in few batches, and would otherwise learn less of their own than all layers learn of them.
+  // Of each review some words are hidden, others each time, against learning it by heart. The word embeddings learn ten times
+  // as fast as the layers, since most words are in few batches.
   const masker = new TokenMasker(tokenizer);
   const random = new Generator(2 * member + 3);
   const hide = (example: ClassExample): ClassExample => ({

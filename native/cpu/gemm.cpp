@@ -23,6 +23,7 @@ namespace gemm {
 // Longest block of k: a panel of A then takes about 20 KB, two thirds of the smallest level-1 cache. The fewer rows a tile
 // has, the longer the block may be, and C is read and written once per block: with 6 rows (AVX2) 1024 x 3072 x 768 runs at
 // 181 GFLOP/s in one block, at 166 in two (two cores of a Zen 3). Packed panels of A are wider and are written as well.
+// (float64 takes twice the room; nothing that is timed uses it.)
 constexpr int64_t k_block = tile_rows > 8 ? 384 : 768, k_block_packed = tile_rows > 8 ? 384 : 512;
 
 // Most numbers of B that one task packs: 768 KB, within the level-2 cache of the processors that this is tuned for (Zen 4:

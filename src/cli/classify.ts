@@ -20,8 +20,9 @@ export async function classify(values: ClassifyValues): Promise<number> {
   const { text, pair, data, json } = values;
   if (text !== undefined && data !== undefined) throw new UsageError('--text and --data exclude each other');
   if (pair !== undefined && text === undefined) throw new UsageError('--pair is the second text of --text');
-  const { model, tokenizer: any } = openClassifier(values);
-  const tokenizer = pretrainedTokenizer(values, any);
+  const opened = openClassifier(values);
+  const { model } = opened;
+  const tokenizer = pretrainedTokenizer(values, opened.tokenizer);
   const { padId = 0 } = tokenizer;
   if (problemTypeOf(model.config) !== 'single_label_classification') {
     throw new UsageError(

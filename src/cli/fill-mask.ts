@@ -11,8 +11,9 @@ import { encoderLength, openWith, pretrainedTokenizer } from './load.js';
 export async function fillMask(values: FillMaskValues): Promise<number> {
   const { text: given, top, json } = values;
   if (given === undefined) throw new UsageError('--text must give a text with a gap, [MASK]');
-  const { model, tokenizer: any } = openWith(values, (path) => AutoModelForMaskedLM.fromPretrained(path));
-  const tokenizer = pretrainedTokenizer(values, any);
+  const opened = openWith(values, (path) => AutoModelForMaskedLM.fromPretrained(path));
+  const { model } = opened;
+  const tokenizer = pretrainedTokenizer(values, opened.tokenizer);
   const { maskId } = tokenizer;
   const mask = maskId === undefined ? undefined : tokenizer.idToToken(maskId);
   if (mask === undefined) throw new UsageError(`the tokenizer of ${values.model} has no mask token`);

@@ -87,11 +87,14 @@ const indexOf = (text: string, part: string, from: number): number => {
   return at < 0 ? text.length : at;
 };
 
-/** Where the string that begins at `begin` has its closing quote, -1 where it has none. */
+/** Where the string that begins at `begin` has its closing quote, the first without a backslash of its own; -1 without one. */
 function endOfString(text: string, begin: number): number {
-  const string = /"(?:[^"\\]|\\.)*"/y;
-  string.lastIndex = begin;
-  return string.test(text) ? string.lastIndex - 1 : -1;
+  for (let at = text.indexOf('"', begin + 1); at >= 0; at = text.indexOf('"', at + 1)) {
+    let first = at;
+    while (text[first - 1] === '\\') first--;
+    if ((at - first) % 2 === 0) return at;
+  }
+  return -1;
 }
 
 const isSpace = (unit: number): boolean => unit === 0x20 || unit === 0x0a || unit === 0x0d || unit === 0x09;

@@ -13,15 +13,9 @@ import {
   tokenizeFiles,
   type DocumentOptions,
 } from '../../../src/data/index.js';
-import {
-  CharTokenizer,
-  trainBpe,
-  trainUnigram,
-  trainWordPiece,
-  type PretrainedTokenizer,
-  type Tokenizer,
-} from '../../../src/tokenizers/index.js';
+import { CharTokenizer, type PretrainedTokenizer, type Tokenizer } from '../../../src/tokenizers/index.js';
 import { root } from '../../support/cli.js';
+import { trainedKinds, trainTokenizers } from '../../support/trained-tokenizers.js';
 
 const corpus = readFileSync(join(root, 'examples/data/tinyshakespeare.txt'), 'utf8');
 
@@ -123,17 +117,12 @@ describe('documents', () => {
 });
 
 describe('tokenizeFiles', () => {
-  const tokenizers = new Map<string, Tokenizer>();
+  let tokenizers: Map<string, Tokenizer>;
   beforeAll(async () => {
-    const texts = [corpus.slice(0, 200_000)];
-    const specialTokens = ['<|endoftext|>'];
-    tokenizers.set('char', CharTokenizer.fromText(corpus));
-    tokenizers.set('bpe', await trainBpe(texts, { vocabSize: 500, specialTokens }));
-    tokenizers.set('wordpiece', await trainWordPiece(texts, { vocabSize: 300 }));
-    tokenizers.set('unigram', await trainUnigram(texts, { vocabSize: 300 }));
+    tokenizers = await trainTokenizers(corpus.slice(0, 200_000), corpus);
   });
 
-  it.each(['char', 'bpe', 'wordpiece', 'unigram'])('gives the tokens of whole texts: %s', async (name) => {
+  it.each(trainedKinds)('gives the tokens of whole texts: %s', async (name) => {
     const tokenizer = tokenizers.get(name)!;
     const out = join(folder, 'out.bin');
     const progress: number[] = [];

@@ -8,27 +8,20 @@ import {
   CharTokenizer,
   encodeText,
   PretrainedTokenizer,
-  trainBpe,
-  trainUnigram,
-  trainWordPiece,
   type Tokenizer,
 } from '../../../src/tokenizers/index.js';
 import { PieceEncoder } from '../../../src/tokenizers/pieces.js';
 import { root } from '../../support/cli.js';
 import { isMissing, shared } from '../../support/shared.js';
+import { trainedKinds, trainTokenizers } from '../../support/trained-tokenizers.js';
 
 const corpus = readFileSync(join(root, 'examples/data/tinyshakespeare.txt'), 'utf8').slice(0, 700_000);
 // What the trained tokenizers must not be irritated by: special tokens, several spaces, other scripts, no space for long.
 const hard = `${corpus} <|endoftext|>  two  spaces\u00a0and ﬁ ½ 你好 😀é e\u0301 ${'x-'.repeat(90_000)}\n\n \t${corpus}`;
 
-const tokenizers = new Map<string, Tokenizer>();
+let tokenizers: Map<string, Tokenizer>;
 beforeAll(async () => {
-  const texts = [corpus.slice(0, 200_000)];
-  const specialTokens = ['<|endoftext|>'];
-  tokenizers.set('char', CharTokenizer.fromText(hard));
-  tokenizers.set('bpe', await trainBpe(texts, { vocabSize: 500, specialTokens }));
-  tokenizers.set('wordpiece', await trainWordPiece(texts, { vocabSize: 300 }));
-  tokenizers.set('unigram', await trainUnigram(texts, { vocabSize: 300 }));
+  tokenizers = await trainTokenizers(corpus.slice(0, 200_000), hard);
 });
 
 const whole = (tokenizer: Tokenizer, text: string): Int32Array =>
@@ -39,7 +32,7 @@ const isEqual = (a: Int32Array, b: Int32Array): boolean =>
   a.length === b.length && a.every((id, i) => id === b[i]);
 
 describe('encodeText', () => {
-  it.each(['char', 'bpe', 'wordpiece', 'unigram'])('gives the tokens of the whole text: %s', async (name) => {
+  it.each(trainedKinds)('gives the tokens of the whole text: %s', async (name) => {
     const tokenizer = tokenizers.get(name)!;
     expect(new PieceEncoder(tokenizer).cuts).toBe(true);
     for (const text of [hard, corpus, 'a', '']) {

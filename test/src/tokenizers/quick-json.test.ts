@@ -53,6 +53,15 @@ describe('parseTokenizerJson', () => {
     expect(parsed(text)).toEqual(JSON.parse(text));
   });
 
+  test('reads tokens with escapes of any length', () => {
+    for (const token of ['\\'.repeat(1e6), '\\"'.repeat(1e6), `\n${'a'.repeat(2e7)}`, '"', '\\']) {
+      const text = bpe(JSON.stringify({ [token]: 7, after: 8 }));
+      const { vocab } = (parseTokenizerJson(text) as { model: { vocab: VocabularyMembers } }).model;
+      expect(vocab.tokens[0] === token && vocab.tokens[1] === 'after').toBe(true);
+      expect(vocab.ids).toEqual([7, 8]);
+    }
+  });
+
   test.each([
     '{"a":1',
     '{"a":1,}',

@@ -2,43 +2,28 @@
 
 import { describe, expect, it } from 'vitest';
 
-import { tensor, type Tensor } from '../../../lib/index.js';
-import {
-  Adagrad,
-  Adam,
-  AdamW,
-  clipGradNorm,
-  RMSprop,
-  SGD,
-  type Optimizer,
-} from '../../../src/training/index.js';
+import type { Tensor } from '../../../lib/index.js';
+import { Adagrad, Adam, AdamW, RMSprop, SGD, type Optimizer } from '../../../src/training/index.js';
 import * as schedules from '../../../src/training/schedules.js';
 import { expectClose } from '../../support/golden.js';
+import {
+  expectClip,
+  expectSteps,
+  type RecordedClip,
+  type RecordedSteps,
+} from '../../support/recorded-optim.js';
 import { isMissing, readShared } from '../../support/shared.js';
 
-interface Recorded {
-  readonly shape: number[];
-  readonly data: number[];
-}
 interface OptimJson {
-  readonly optimizers: Record<
-    string,
-    { init: Recorded[]; grads: Recorded[][]; params_after_each_step: Recorded[][]; lr: number[] }
-  >;
+  readonly optimizers: Record<string, RecordedSteps>;
   readonly schedules_lr_by_step_base_1: Record<string, number[]>;
-  readonly clip_grad_norm: { max_norm: number; grads: Recorded[]; total_norm: number; clipped: Recorded[] }[];
+  readonly clip_grad_norm: RecordedClip[];
 }
 
 const missing = isMissing('oracle-torch', 'optim.json');
 const recorded: OptimJson = missing
   ? { optimizers: {}, schedules_lr_by_step_base_1: {}, clip_grad_norm: [] }
   : readShared<OptimJson>('oracle-torch', 'optim.json');
-
-const parameter = ({ data, shape }: Recorded): Tensor => {
-  const t = tensor(new Float32Array(data), { shape });
-  t.requiresGrad = true;
-  return t;
-};
 
 const optimizers: Record<string, (params: Tensor[]) => Optimizer> = {
   sgd: (p) => new SGD(p, { lr: 0.1 }),
@@ -82,20 +67,8 @@ describe.skipIf(missing)('optim.json', () => {
     expect(clips).toHaveLength(3);
   });
 
-  it.each(Object.entries(recorded.optimizers))('%s', (name, { init, grads, params_after_each_step, lr }) => {
-    const params = init.map(parameter);
-    const optimizer = optimizers[name](params);
-    expect(grads).toHaveLength(12);
-    grads.forEach((step, i) => {
-      step.forEach(
-        (grad, j) => (params[j].grad = tensor(new Float32Array(grad.data), { shape: grad.shape })),
-      );
-      optimizer.lr = lr[i];
-      optimizer.step();
-      params.forEach((p, j) =>
-        expectClose(p, params_after_each_step[i][j].data, { atol: 1e-6 }, `step ${i}`),
-      );
-    });
+  it.each(Object.entries(recorded.optimizers))('%s', (name, steps) => {
+    expectSteps(steps, optimizers[name]);
   });
 
   it.each(Object.entries(recorded.schedules_lr_by_step_base_1).filter(([name]) => !notNamed.includes(name)))(
@@ -110,13 +83,5 @@ describe.skipIf(missing)('optim.json', () => {
     },
   );
 
-  it.each(recorded.clip_grad_norm)('clipping at $max_norm', ({ max_norm, grads, total_norm, clipped }) => {
-    const params = grads.map((grad) => {
-      const p = parameter(grad);
-      p.grad = tensor(new Float32Array(grad.data), { shape: grad.shape });
-      return p;
-    });
-    expect(clipGradNorm(params, max_norm)).toBeCloseTo(total_norm, 5);
-    params.forEach(({ grad }, i) => expectClose(grad!, clipped[i].data, { atol: 1e-6 }));
-  });
+  it.each(recorded.clip_grad_norm)('clipping at $max_norm', expectClip);
 });

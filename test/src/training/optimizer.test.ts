@@ -29,44 +29,27 @@ import {
 } from '../../../src/training/index.js';
 import { bits, fromNumbers, uniform } from '../../support/compare.js';
 import { expectClose, readGolden } from '../../support/golden.js';
+import {
+  expectClip,
+  expectSteps,
+  parameter,
+  toTensor,
+  type Recorded,
+  type RecordedClip,
+  type RecordedSteps,
+} from '../../support/recorded-optim.js';
 
-interface Recorded {
-  readonly shape: number[];
-  readonly data: number[];
-}
 interface Golden {
-  readonly adamw: {
-    init: Recorded[];
-    grads: Recorded[][];
-    params_after_each_step: Recorded[][];
-    lr: number[];
-  };
-  readonly clip_grad_norm: { max_norm: number; grads: Recorded[]; total_norm: number; clipped: Recorded[] }[];
+  readonly adamw: RecordedSteps;
+  readonly clip_grad_norm: RecordedClip[];
 }
 const golden = readGolden<Golden>('optim.json');
-
-const toTensor = ({ data, shape }: Recorded): Tensor => tensor(new Float32Array(data), { shape });
-function parameter(recorded: Recorded): Tensor {
-  const t = toTensor(recorded);
-  t.requiresGrad = true;
-  return t;
-}
 
 describe('AdamW', () => {
   const settings = { lr: 0.01, betas: [0.9, 0.95], eps: 1e-8, weightDecay: 0.1 } as const;
 
   it("makes PyTorch's updates to 1e-6", () => {
-    const { init, grads, params_after_each_step: expected, lr } = golden.adamw;
-    const params = init.map(parameter);
-    const optimizer = new AdamW(params, settings);
-    grads.forEach((step, i) => {
-      step.forEach((grad, j) => (params[j].grad = toTensor(grad)));
-      optimizer.lr = lr[i];
-      optimizer.step();
-      params.forEach((p, j) =>
-        expectClose(p, expected[i][j].data, { atol: 1e-6 }, `step ${i}, parameter ${j}`),
-      );
-    });
+    const { params, optimizer } = expectSteps(golden.adamw, (p) => new AdamW(p, settings));
     optimizer.zeroGrad();
     expect(params.every((p) => p.grad === null)).toBe(true);
   });
@@ -308,17 +291,7 @@ it('decayGroups spares biases and norms', () => {
 });
 
 describe('clipGradNorm', () => {
-  it.each(golden.clip_grad_norm)("is PyTorch's at $max_norm", ({ max_norm, grads, total_norm, clipped }) => {
-    const params = grads.map((grad) => {
-      const p = parameter({ shape: grad.shape, data: grad.data.map(() => 0) });
-      p.grad = toTensor(grad);
-      return p;
-    });
-    params.push(parameter({ shape: [1], data: [1] })); // has no gradient
-    expect(gradNorm(params)).toBeCloseTo(total_norm, 6);
-    expect(clipGradNorm(params, max_norm)).toBeCloseTo(total_norm, 6);
-    clipped.forEach((expected, i) => expectClose(params[i].grad!, expected.data, { atol: 1e-6 }));
-  });
+  it.each(golden.clip_grad_norm)("is PyTorch's at $max_norm", expectClip);
 
   it('is the norm of the sums of squares of each, whatever their dtypes', () => {
     const params = (['float32', 'float64', 'float16', 'bfloat16'] as const).map((dtype) => {
