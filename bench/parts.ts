@@ -319,7 +319,15 @@ export const parts = {
     tolerance: Infinity,
     memory: true,
     tasks: ({ quick }) =>
-      (quick ? (['A'] as const) : (['A', 'B', 'C', 'D'] as const)).map((name) => trainTask(name, 0, 2)),
+      quick
+        ? [trainTask('A', 0, 2)]
+        : [
+            ...(['A', 'B', 'C', 'D'] as const).map((name) => trainTask(name, 0, 2)),
+            ...(['B', 'C', 'D'] as const).map((name) => ({
+              ...inBfloat16(trainTask(name, 0, 2)),
+              tolerance: Infinity,
+            })),
+          ],
   },
   char: {
     title: 'A character model to its loss, through `tsgpt train`',

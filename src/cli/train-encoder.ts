@@ -1,8 +1,9 @@
 /** `tsgpt train --arch bert` and `--arch t5`: pre-training on text and fine-tuning on tables (lessons.ts). */
 
-import { manualSeed } from '../../lib/index.js';
+import { manualSeed, memory, resetPeakMemory, scope, Tensor } from '../../lib/index.js';
+import type { BatchSource } from '../data/index.js';
 import { lockRun, Trainer, type RunLock } from '../training/index.js';
-import { formatCount } from './format.js';
+import { formatBytes, formatCount } from './format.js';
 import { lessonOf } from './lessons.js';
 import { optimizerOf } from './optimizer.js';
 import type { RunValues } from './run-flags.js';
@@ -22,7 +23,13 @@ export async function trainEncoder(values: RunValues, held: RunLock | undefined)
     optimizer: optimizerOf(values, model),
   };
   if (values['dry-run']) {
-    showPlan(parameters, new Trainer(options).steps, json);
+    const { steps } = new Trainer(options);
+    // The second step finds the optimizer's moments beside what it computes, as all that follow.
+    const changes = { train: fullestBatch(source), steps: 2, epochs: undefined, evalInterval: 0 };
+    const trial = new Trainer({ ...options, ...changes });
+    resetPeakMemory();
+    await trial.run();
+    showPlan(parameters, memory().peakBytes, steps, json);
     return 0;
   }
   using lock = held ?? lockRun(folder);
@@ -44,9 +51,42 @@ export async function trainEncoder(values: RunValues, held: RunLock | undefined)
   return stop.exitCode ?? 0;
 }
 
-function showPlan(parameters: number, steps: number, json: boolean): void {
+/** Batches enough to meet a text as long as the longest. */
+const most = 1000;
+
+/** A source that gives one batch again and again: of one pass over the data the one of most numbers, padding among them. */
+function fullestBatch<B>(source: BatchSource<B>): BatchSource<B> {
+  let fullest = { size: 0, state: source.state() };
+  for (let i = 0; i < Math.min(source.length, most); i++) {
+    const state = source.state();
+    const size = scope(() => sizeOf(source.next()));
+    if (size > fullest.size) fullest = { size, state };
+  }
+  return {
+    identity: source.identity,
+    length: 1,
+    state: () => fullest.state,
+    setState: (state) => source.setState(state),
+    next(): B {
+      source.setState(fullest.state);
+      return source.next();
+    },
+  };
+}
+
+const sizeOf = (batch: unknown): number => {
+  const members: unknown[] = Object.values(batch as object);
+  return members.reduce<number>((sum, t) => sum + (t instanceof Tensor ? t.size : 0), 0);
+};
+
+function showPlan(parameters: number, bytes: number, steps: number, json: boolean): void {
+  const rows = [
+    ['parameters', `${parameters} (${formatCount(parameters)})`],
+    ['memory', `${formatBytes(bytes)}, the most that tensors took in two steps with the fullest batch`],
+    ['steps', String(steps)],
+  ];
   const plan = json
-    ? JSON.stringify({ parameters, steps })
-    : `parameters         ${parameters} (${formatCount(parameters)})\nsteps              ${steps}`;
-  process.stdout.write(`${plan}\n`);
+    ? `${JSON.stringify({ parameters, memory_bytes: { total: bytes }, steps })}\n`
+    : rows.map(([name, value]) => `${name.padEnd(18)} ${value}\n`).join('');
+  process.stdout.write(plan);
 }

@@ -1,6 +1,6 @@
 /** The commands for BERT and T5, as users run them: train, stop and resume, fine-tune, classify, fill gaps, evaluate. */
 
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -237,6 +237,26 @@ describe('T5', { timeout: 120_000 }, () => {
         at('tuned'),
       ]),
     );
+  });
+});
+
+describe('--dry-run', { timeout: 120_000 }, () => {
+  it.each([
+    ['bert', 'reviews.tsv'],
+    ['t5', 'pairs.jsonl'],
+  ])('measures the memory of %s in steps that nothing is kept of', async (arch, data) => {
+    const shape = ['--layers', '4', '--heads', '2', '--embed', '32', '--batch', '20'];
+    const command = ['train', '--arch', arch, '--data', at(data), ...shape, '--dry-run'];
+    const plan = async (...more: string[]) => {
+      const { stdout } = good(await tsgpt([...command, ...more, '--json', '--model', at('dry')]));
+      return JSON.parse(stdout) as { parameters: number; steps: number; memory_bytes: { total: number } };
+    };
+    const [off, every] = [await plan('--steps', '7'), await plan('--epochs', '2', '--recompute', 'every:1')];
+    expect(off.steps).toBe(7);
+    expect(off.memory_bytes.total).toBeGreaterThan(16 * off.parameters); // weights, gradients, two moments
+    expect(every.memory_bytes.total).toBeLessThan(off.memory_bytes.total);
+    expect(existsSync(at('dry'))).toBe(false);
+    expect(good(await tsgpt(command)).stdout).toContain('memory ');
   });
 });
 
