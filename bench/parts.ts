@@ -248,6 +248,19 @@ export const parts = {
         }),
       ),
   },
+  profile: {
+    title: 'Where a training step goes, by kernel',
+    program: 'models/profile',
+    rounds: 3,
+    tolerance: Infinity,
+    tasks: ({ quick }) =>
+      quick
+        ? [trainTask('A', 0, 2)]
+        : [
+            ...(['A', 'B', 'C', 'D'] as const).map((name) => trainTask(name, 0, name === 'A' ? 100 : 5)),
+            ...(['B', 'D'] as const).map((name) => inBfloat16(trainTask(name, 0, 5))),
+          ],
+  },
   decode: {
     title: 'Inference, GPT-2 124M, batch 1',
     program: 'models/decode',

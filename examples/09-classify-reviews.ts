@@ -104,7 +104,7 @@ async function trainBert(
   member: number,
 ): Promise<BertForSequenceClassification> {
   const model = hasModel
-    ? BertForSequenceClassification.fromPretrained(pretrained, { newHead: true, labels: names, dropout: 0.1 })
+    ? BertForSequenceClassification.fromPretrained(pretrained, { newHead: true, labels: names, dropout: 0.3 })
     : new BertForSequenceClassification({
         ...{ vocab_size: tokenizer.vocabSize, hidden_size: 64, num_hidden_layers: 2, num_attention_heads: 2 },
         ...{ intermediate_size: 256, max_position_embeddings: 64, id2label: { 0: 'bad', 1: 'good' } },
