@@ -3,7 +3,7 @@
  *
  * A storage is a typed array over a block of memory; it counts its users (tensor handles, values saved for backward)
  * and its block returns to the pool when the last one lets go. Blocks are aligned, advised for huge pages, and reused
- * by size, so a training loop asks the system for nothing after its second step. A storage that nobody lets go of
+ * by size, so a training loop asks the system for nothing after its second step, as long as the pool may hold its blocks. A storage that nobody lets go of
  * (made outside any scope) is watched weakly: once the garbage collector has taken the tensor, its block returns to
  * the pool too. Forgetting to free therefore costs speed, never correctness.
  */
@@ -40,7 +40,11 @@ let unsweptCount = 0;
 
 const sweepBytes = 32 * 2 ** 20;
 const sweepCount = 4096;
-/** The pool may hold this much beyond the greatest amount that was live at once. */
+/**
+ * The pool may hold this much beyond the greatest amount that was live at once. Where blocks of activations and gradients
+ * have other sizes and need more, a step asks the system again: GPT-2 124M at B 4, T 64 for 171 blocks (120 MB). 256 MiB
+ * would make that step 5 % faster, and the resident set 5 to 8 % greater, at T 1024 for no gain.
+ */
 const poolSlack = 64 * 2 ** 20;
 
 /** Memory statistics; see {@link memory}. */

@@ -1,18 +1,15 @@
 /**
- * Where the time of a training step goes: every native kernel is timed as it is called, and what remains is JavaScript.
- * The step is that of train-step.ts.
+ * Where the time of a training step goes: every native kernel is timed as it is called, and what remains is JavaScript,
+ * the timing of each call among it. The step is that of train-step.ts, which checks what it computes.
  */
 
-import { autocast, tensor } from '../../lib/index.js';
 import { native } from '../../lib/native.js';
 import { GPT } from '../../src/models/index.js';
-import { nextTokenLoss } from '../../src/training/index.js';
-import { readTask, report, secondsOf, tokenIds, type Measurement } from '../measure.js';
+import { readTask, report, secondsOf, type Measurement } from '../measure.js';
 import { stepFlops, type Preset } from './presets.js';
-import { trainingStep } from './training.js';
+import { gptStep } from './training.js';
 
 const task = readTask() as Preset & { name: string; steps: number; dtype?: 'bfloat16' };
-const { batch: B, time: T } = task;
 
 /** Kernels by what they are for; those that are named nowhere are the others. */
 const groups = {
@@ -49,13 +46,7 @@ for (const [name, kernel] of Object.entries(kernels)) {
   };
 }
 
-const model = new GPT(task.config);
-const ids = tokenIds(B * T + 1, model.config.vocab_size);
-const inputs = tensor(ids.subarray(0, B * T), { dtype: 'int32', shape: [B, T] });
-const targets = tensor(ids.subarray(1), { dtype: 'int32', shape: [B, T] });
-const step = trainingStep(model.parameters(), task.lr, () =>
-  autocast(task.dtype ?? null, () => nextTokenLoss(model, inputs, targets)),
-);
+const step = gptStep(new GPT(task.config), task, task.dtype);
 for (let i = 0; i < 3; i++) step();
 for (const name of spent.keys()) spent.set(name, 0);
 productFlops = 0;

@@ -3,14 +3,13 @@
  * from the same weights on both sides, so that the losses of the first three steps must agree.
  */
 
-import { autocast, memory, resetPeakMemory, tensor } from '../../lib/index.js';
+import { memory, resetPeakMemory } from '../../lib/index.js';
 import { estimateMemory, gptSizes } from '../../src/cli/memory-plan.js';
 import { GPT } from '../../src/models/index.js';
 import type { Recompute } from '../../src/nn/index.js';
-import { nextTokenLoss } from '../../src/training/index.js';
-import { readTask, report, tokenIds } from '../measure.js';
+import { readTask, report } from '../measure.js';
 import { stepFlops, type Preset } from './presets.js';
-import { secondsPerStep, trainingStep } from './training.js';
+import { gptStep, secondsPerStep } from './training.js';
 
 const task = readTask() as Preset & {
   name: string;
@@ -24,13 +23,7 @@ const task = readTask() as Preset & {
 const { batch: B, time: T } = task;
 const model = task.weights === undefined ? new GPT(task.config) : GPT.fromPretrained(task.weights);
 if (task.recompute !== undefined) model.setRecompute(task.recompute);
-const ids = tokenIds(B * T + 1, model.config.vocab_size);
-const inputs = tensor(ids.subarray(0, B * T), { dtype: 'int32', shape: [B, T] });
-const targets = tensor(ids.subarray(1), { dtype: 'int32', shape: [B, T] });
-
-const step = trainingStep(model.parameters(), task.lr, () =>
-  autocast(task.dtype ?? null, () => nextTokenLoss(model, inputs, targets)),
-);
+const step = gptStep(model, task, task.dtype);
 
 /** How far the dry run's memory is from the tensors of a step, weights and moments among them. */
 function predictionError(): number {

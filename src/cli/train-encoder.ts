@@ -2,7 +2,7 @@
 
 import { manualSeed, memory, resetPeakMemory, scope, Tensor } from '../../lib/index.js';
 import type { BatchSource } from '../data/index.js';
-import { lockRun, Trainer, type RunLock } from '../training/index.js';
+import { lockRun, Trainer, type RunLock, type SourceTrainerOptions } from '../training/index.js';
 import { formatBytes, formatCount } from './format.js';
 import { lessonOf } from './lessons.js';
 import { optimizerOf } from './optimizer.js';
@@ -23,13 +23,7 @@ export async function trainEncoder(values: RunValues, held: RunLock | undefined)
     optimizer: optimizerOf(values, model),
   };
   if (values['dry-run']) {
-    const { steps } = new Trainer(options);
-    // The second step finds the optimizer's moments beside what it computes, as all that follow.
-    const changes = { train: fullestBatch(source), steps: 2, epochs: undefined, evalInterval: 0 };
-    const trial = new Trainer({ ...options, ...changes });
-    resetPeakMemory();
-    await trial.run();
-    showPlan(parameters, memory().peakBytes, steps, json);
+    showPlan(parameters, await measureMemory(options), json);
     return 0;
   }
   using lock = held ?? lockRun(folder);
@@ -51,20 +45,42 @@ export async function trainEncoder(values: RunValues, held: RunLock | undefined)
   return stop.exitCode ?? 0;
 }
 
-/** Batches enough to meet a text as long as the longest. */
-const most = 1000;
+/** What `--dry-run` finds out. */
+interface Measured {
+  readonly steps: number;
+  /** Batches that were looked through. */
+  readonly batches: number;
+  /** The most that tensors took. */
+  readonly bytes: number;
+}
 
-/** A source that gives one batch again and again: of one pass over the data the one of most numbers, padding among them. */
-function fullestBatch<B>(source: BatchSource<B>): BatchSource<B> {
+/** Takes the first two steps of a run, with its fullest batch, and saves nothing. */
+async function measureMemory<B>(options: SourceTrainerOptions<B>): Promise<Measured> {
+  const { source, batches } = fullestBatch(options.train);
+  const stop = new AbortController();
+  const trainer = new Trainer({ ...options, train: source, evalInterval: 0, signal: stop.signal });
+  // The second step finds the optimizer's moments beside what it computes, as all that follow.
+  trainer.on('step', ({ step }) => step === 2 && stop.abort());
+  resetPeakMemory();
+  await trainer.run();
+  return { steps: trainer.steps, batches, bytes: memory().peakBytes };
+}
+
+/** Batches to look through at most: some seconds' worth. */
+const mostBatches = 1000;
+
+/** A source that gives one batch again and again: the one of most numbers, padding among them, of a pass over the data. */
+function fullestBatch<B>(source: BatchSource<B>): { source: BatchSource<B>; batches: number } {
+  const batches = Math.min(Math.ceil(source.length), mostBatches);
   let fullest = { size: 0, state: source.state() };
-  for (let i = 0; i < Math.min(source.length, most); i++) {
+  for (let i = 0; i < batches; i++) {
     const state = source.state();
     const size = scope(() => sizeOf(source.next()));
     if (size > fullest.size) fullest = { size, state };
   }
-  return {
+  const again: BatchSource<B> = {
     identity: source.identity,
-    length: 1,
+    length: source.length,
     state: () => fullest.state,
     setState: (state) => source.setState(state),
     next(): B {
@@ -72,6 +88,7 @@ function fullestBatch<B>(source: BatchSource<B>): BatchSource<B> {
       return source.next();
     },
   };
+  return { source: again, batches };
 }
 
 const sizeOf = (batch: unknown): number => {
@@ -79,10 +96,13 @@ const sizeOf = (batch: unknown): number => {
   return members.reduce<number>((sum, t) => sum + (t instanceof Tensor ? t.size : 0), 0);
 };
 
-function showPlan(parameters: number, bytes: number, steps: number, json: boolean): void {
+function showPlan(parameters: number, { steps, batches, bytes }: Measured, json: boolean): void {
   const rows = [
     ['parameters', `${parameters} (${formatCount(parameters)})`],
-    ['memory', `${formatBytes(bytes)}, the most that tensors took in two steps with the fullest batch`],
+    [
+      'memory',
+      `${formatBytes(bytes)}, the most that tensors took in two steps with the fullest of ${batches} batches`,
+    ],
     ['steps', String(steps)],
   ];
   const plan = json
