@@ -2,38 +2,24 @@
  * Memory of tensors. JavaScript owns it, kernels borrow it for the length of a call.
  *
  * A storage is a typed array over a block of memory; it counts its users (tensor handles, values saved for backward)
- * and its block returns to the pool when the last one lets go. Blocks are aligned, advised for huge pages, and reused
- * by size, so a training loop asks the system for nothing after its second step, as long as the pool may hold its blocks. A storage that nobody lets go of
- * (made outside any scope) is watched weakly: once the garbage collector has taken the tensor, its block returns to
- * the pool too. Forgetting to free therefore costs speed, never correctness.
+ * and its block returns to the pool (pool.ts) when the last one lets go. A storage that nobody lets go of (made outside
+ * any scope) is watched weakly: once the garbage collector has taken the tensor, its block returns to the pool too.
+ * Forgetting to free therefore costs speed, never correctness.
  */
 
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { markAsUntransferable } from 'node:worker_threads';
 import { dtypes, type DType, type TypedArray } from './dtype.js';
 import { MemoryError } from './errors.js';
 import { native } from './native.js';
+import { blockSize, pool, type Block } from './pool.js';
 
-/** Aligned memory of one size. */
-interface Block {
-  readonly buffer: ArrayBuffer;
-  readonly offset: number;
-  readonly bytes: number;
-  /** The last typed array over it, which the next user of the same dtype takes as it is. */
-  view: TypedArray | null;
-}
-
-/** Free blocks by size. */
-const pool = new Map<number, Block[]>();
 /** Blocks of watched storages by watch id. */
 const watched = new Map<number, Block>();
 
 let liveBytes = 0;
 let liveStorages = 0;
-let pooledBytes = 0;
 let peakBytes = 0;
-let systemAllocations = 0;
 /** Bytes handed out to watched storages since the last sweep. */
 let unsweptBytes = 0;
 let unsweptCount = 0;
@@ -41,9 +27,8 @@ let unsweptCount = 0;
 const sweepBytes = 32 * 2 ** 20;
 const sweepCount = 4096;
 /**
- * The pool may hold this much beyond the greatest amount that was live at once. Where blocks of activations and gradients
- * have other sizes and need more, a step asks the system again: GPT-2 124M at B 4, T 64 for 171 blocks (120 MB). 256 MiB
- * would make that step 5 % faster, and the resident set 5 to 8 % greater, at T 1024 for no gain.
+ * The pool may hold this much beyond the greatest amount that was live at once, so that the process stays small where
+ * the sizes of tensors change all the time.
  */
 const poolSlack = 64 * 2 ** 20;
 
@@ -80,6 +65,7 @@ export function memory(): MemoryStats {
   collectGarbage();
   sweep();
   const workspaceBytes = native.scratchBytes();
+  const { pooledBytes, systemAllocations } = pool;
   return { liveBytes, pooledBytes, peakBytes, tensors: liveStorages, systemAllocations, workspaceBytes };
 }
 
@@ -89,10 +75,10 @@ export function resetPeakMemory(): void {
   peakBytes = liveBytes;
 }
 
-/** Gives all free blocks back to the system. */
+/** Gives back to the system what is free, as far as nothing shares its segment. */
 export function emptyPool(): void {
   sweep();
-  trimPool(0);
+  pool.trim(0);
 }
 
 export class Storage {
@@ -172,10 +158,7 @@ export class Storage {
 function giveBack(block: Block): void {
   liveBytes -= block.bytes;
   liveStorages--;
-  pooledBytes += block.bytes;
-  const free = pool.get(block.bytes);
-  if (free === undefined) pool.set(block.bytes, [block]);
-  else free.push(block);
+  pool.put(block);
 }
 
 /** Takes back the blocks of watched storages that the garbage collector has found dead. */
@@ -190,40 +173,20 @@ function sweep(): void {
   }
 }
 
-/**
- * Sizes are rounded up so that blocks fit again: eight steps an octave below 1 MiB (at most 12.5 % waste), then
- * multiples of 64 KiB.
- */
-function blockSize(bytes: number): number {
-  if (bytes <= 64) return 64;
-  if (bytes >= 2 ** 20) return Math.ceil(bytes / 65536) * 65536;
-  const step = Math.max(64, 2 ** (29 - Math.clz32(bytes - 1)));
-  return Math.ceil(bytes / step) * step;
-}
-
 function takeBlock(bytes: number): Block {
-  let block = pool.get(bytes)?.pop();
+  let block = pool.take(bytes);
   if (block === undefined && (unsweptBytes > sweepBytes || unsweptCount > sweepCount)) {
     sweep();
-    block = pool.get(bytes)?.pop();
+    block = pool.take(bytes);
   }
-  if (block !== undefined) {
-    pooledBytes -= block.bytes;
-    return block;
-  }
-  trimPool(Math.max(0, Math.max(peakBytes, liveBytes + bytes) + poolSlack - liveBytes - bytes));
-  return systemBlock(bytes);
-}
-
-function systemBlock(bytes: number): Block {
-  const padded = bytes + 64;
-  let buffer: ArrayBuffer;
+  if (block !== undefined) return block;
+  pool.trim(Math.max(0, Math.max(peakBytes, liveBytes + bytes) + poolSlack - liveBytes - bytes));
   try {
-    buffer = new ArrayBuffer(padded);
+    return pool.grow(bytes);
   } catch (cause) {
     emptyPool();
     try {
-      buffer = new ArrayBuffer(padded);
+      return pool.grow(bytes, bytes);
     } catch {
       throw new MemoryError(
         `out of memory: could not allocate ${bytes} bytes beside ${liveBytes} bytes in use; ` +
@@ -231,22 +194,5 @@ function systemBlock(bytes: number): Block {
         { cause },
       );
     }
-  }
-  markAsUntransferable(buffer); // a block that a message took away would stay in the pool without its memory
-  systemAllocations++;
-  return { buffer, offset: native.prepare(buffer), bytes, view: null };
-}
-
-/** Gives free blocks back to the system, sizes that were freed first going first, until at most `limit` bytes stay. */
-function trimPool(limit: number): void {
-  if (pooledBytes <= limit) return;
-  for (const [size, blocks] of pool) {
-    while (blocks.length > 0 && pooledBytes > limit) {
-      const block = blocks.pop()!;
-      pooledBytes -= size;
-      native.release(block.buffer);
-    }
-    if (blocks.length === 0) pool.delete(size);
-    if (pooledBytes <= limit) return;
   }
 }

@@ -14,6 +14,7 @@ import {
   type Tensor,
   zeros,
 } from '../../lib/index.js';
+import { uniform } from '../support/compare.js';
 
 /** Bytes that tensors hold, beyond those held now, after `body`. */
 function leaves(body: () => unknown): number {
@@ -45,6 +46,43 @@ describe('memory', () => {
     for (let i = 0; i < 10; i++) use();
     expect(memory().systemAllocations).toBe(systemAllocations);
     expect(memory().pooledBytes).toBeGreaterThanOrEqual(2 ** 20);
+    emptyPool();
+    expect(memory().pooledBytes).toBe(0);
+  });
+
+  it('makes room for a large block of smaller ones that are free', () => {
+    emptyPool();
+    const small = Array.from({ length: 12 }, (_, i) => full([2 ** 18], i));
+    const { systemAllocations } = memory();
+    for (const x of small.slice(3, 9)) x.dispose();
+    const large = full([6 * 2 ** 18], 12);
+    const rest = Array.from({ length: 2 }, (_, i) => full([2 ** 18 + 1], 13 + i));
+    expect(memory().systemAllocations).toBe(systemAllocations);
+    for (const x of [...small.slice(0, 3), ...small.slice(9), large, ...rest]) {
+      const first = x.data[0];
+      expect(x.data.every((v) => v === first)).toBe(true);
+      x.dispose();
+    }
+  });
+
+  it('never hands out a byte twice, whatever the order', () => {
+    const random = uniform(4000, 0, 1, 1).values();
+    const next = (): number => random.next().value!;
+    const live: Tensor[] = [];
+    const letGo = (at: number): void => {
+      const [x] = live.splice(at, 1);
+      const first = x.data[0];
+      expect(x.data.subarray(0, x.size).every((v) => v === first)).toBe(true);
+      x.dispose();
+    };
+    const before = memory();
+    for (let i = 0; i < 1000; i++) {
+      if (next() < 0.45 && live.length > 0) letGo(Math.floor(next() * live.length));
+      else live.push(full([Math.ceil(4 ** (1 + 9 * next()))], i));
+      if (i % 250 === 249) emptyPool();
+    }
+    while (live.length > 0) letGo(live.length - 1);
+    expect(memory().liveBytes).toBeLessThanOrEqual(before.liveBytes);
     emptyPool();
     expect(memory().pooledBytes).toBe(0);
   });
