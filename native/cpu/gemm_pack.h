@@ -146,6 +146,16 @@ inline void pack_panel(const double* p, int64_t lane_stride, int64_t k_stride, i
   }
 }
 
+// One row, k along it.
+template <class T> inline void copy_along(const T* p, int64_t k, float* out) {
+  int64_t s = 0;
+  for (; s + width <= k; s += width) store(out + s, load(p + s));
+  for (; s < k; s++) out[s] = to_float(p[s]);
+}
+inline void copy_along(const double* p, int64_t k, double* out) {
+  std::memcpy(out, p, static_cast<size_t>(k) * sizeof(double));
+}
+
 // ------------------------------------------------------------------ panels of bfloat16 pairs
 
 #if defined(__AVX512F__)
@@ -182,6 +192,19 @@ inline vf pairs_of(const BFloat16* p, const BFloat16* q, int64_t n) {
 inline vf pairs_along(const float* p) { return {_mm512_castsi512_ps(to_bf16(load(p), load(p + width)))}; }
 inline vf pairs_along(const BFloat16* p) { return {_mm512_loadu_ps(p)}; }
 
+// Any one pair; `two` is false where k ends with its first number.
+template <class T> inline float pair_of(const T* p, int64_t k_stride, bool two) {
+  uint32_t low = to_bf16(p[0]), high = two ? to_bf16(p[k_stride]) : 0;
+  return float_of(low | high << 16);
+}
+
+// As copy_along, in pairs.
+template <class T> inline void copy_pairs_along(const T* p, int64_t k, float* out) {
+  int64_t s = 0;
+  for (; s + 2 * width <= k; s += 2 * width) store(out + s / 2, pairs_along(p + s));
+  for (; s < k; s += 2) out[s / 2] = pair_of(p + s, 1, s + 1 < k);
+}
+
 // As pack_panel, for two numbers of k in each step: out[k / 2][lane] holds k (lower half) and k + 1 (upper half, zero
 // beyond the end). The numbers are bfloat16, or float32 that is rounded to it.
 template <class T>
@@ -199,11 +222,7 @@ inline void pack_pairs(const T* p, int64_t lane_stride, int64_t k_stride, int64_
     }
     return;
   }
-  auto pair_at = [=](const T* row, int64_t s) {
-    uint32_t low = to_bf16(row[2 * s * k_stride]);
-    uint32_t high = 2 * s + 1 < k ? to_bf16(row[(2 * s + 1) * k_stride]) : 0;
-    return float_of(low | high << 16);
-  };
+  auto pair_at = [=](const T* row, int64_t s) { return pair_of(row + 2 * s * k_stride, k_stride, 2 * s + 1 < k); };
   pack_rows<2>(
       p, lane_stride, lanes, steps, k_stride == 1 ? k / 2 : 0, out, padded,
       [](const T* row, int64_t s) { return pairs_along(row + 2 * s); }, pair_at);
