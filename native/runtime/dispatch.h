@@ -13,7 +13,7 @@ const char* instruction_set();             // the set in use: "avx512", "avx2" o
 const char* available_instruction_sets();  // all that this build has and this machine runs, best first, comma-separated
 const char* cpu_name();
 
-// Whether this processor multiplies bfloat16 faster by its dot product instruction (vdpbf16ps) than float32 by fma.
+// Whether the set in use multiplies bfloat16 by the dot product instruction (vdpbf16ps): where that is faster than fma.
 // TSGPT_BF16=dot or convert decides otherwise, for measuring and testing.
 bool fast_bf16_dot();
 
