@@ -34,8 +34,8 @@ const granule = 2 ** 16;
 const segmentBytes = 64 * 2 ** 20;
 
 /**
- * Sizes are rounded up so that blocks fit again: eight steps an octave below 512 KiB, then multiples of 64 KiB. At most
- * 12.5 % are waste.
+ * Sizes are rounded up so that blocks fit again: multiples of 64 bytes, four steps an octave from 256 bytes on, multiples of
+ * 64 KiB from 512 KiB on.
  */
 export function blockSize(bytes: number): number {
   if (bytes <= 64) return 64;
@@ -92,8 +92,8 @@ class Pool {
   }
 
   /**
-   * Gives free memory back to the system, sizes that were freed first going first, until at most `limit` bytes stay; parts
-   * of segments that are in use stay besides.
+   * Gives free memory back to the system, large blocks first, until at most `limit` bytes stay; free parts of segments that
+   * are in use stay besides.
    */
   trim(limit: number): void {
     if (this.pooledBytes <= limit) return;

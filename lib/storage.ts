@@ -27,8 +27,8 @@ let unsweptCount = 0;
 const sweepBytes = 32 * 2 ** 20;
 const sweepCount = 4096;
 /**
- * The pool may hold this much beyond the greatest amount that was live at once, so that the process stays small where
- * the sizes of tensors change all the time.
+ * Before the pool asks the system, it gives back what would make it hold more than this beyond the greatest amount that was
+ * live at once, as far as whole buffers are free: the process stays small where the sizes of tensors change all the time.
  */
 const poolSlack = 64 * 2 ** 20;
 
@@ -42,7 +42,7 @@ export interface MemoryStats {
   readonly peakBytes: number;
   /** Storages held by tensors (views share one). */
   readonly tensors: number;
-  /** Blocks asked from the system so far: it stops growing once a loop is in its stride. */
+  /** Buffers asked from the system so far: it stops growing once a loop is in its stride. */
   readonly systemAllocations: number;
   /** Bytes of workspace held by the kernels' threads. */
   readonly workspaceBytes: number;
@@ -186,7 +186,7 @@ function takeBlock(bytes: number): Block {
   } catch (cause) {
     emptyPool();
     try {
-      return pool.grow(bytes, bytes);
+      return pool.take(bytes) ?? pool.grow(bytes, bytes);
     } catch {
       throw new MemoryError(
         `out of memory: could not allocate ${bytes} bytes beside ${liveBytes} bytes in use; ` +

@@ -4,6 +4,7 @@ A program is started as `python3 NAME.py '{"threads": 2, ...}'` (the same JSON t
 with one JSON line on stdout. bench/run.ts starts it with glibc told to keep freed memory, without which PyTorch pays
 page faults for every large temporary."""
 import json
+import math
 import resource
 import statistics
 import sys
@@ -17,18 +18,19 @@ if "threads" in task:
 torch.manual_seed(0)
 
 
-def seconds_per_call(*calls, samples=9, least=0.02, most=4.0):
+def seconds_per_call(*calls, samples=9, least=0.02, most=4.0, warm_up=0.1):
     """Median seconds of a call, over samples of at least `least` seconds; several calls take turns. A call that takes
     longer than `most` is made once."""
-    for call in calls[:2]:
+    times, turn, begin, fastest = [], 0, time.perf_counter(), math.inf
+    while turn < 3 or time.perf_counter() - begin < warm_up:
         start = time.perf_counter()
-        call()
-        if time.perf_counter() - start > most:
-            return time.perf_counter() - start
-    start = time.perf_counter()
-    calls[0]()
-    repeats = max(1, round(least / max(time.perf_counter() - start, 1e-7)))
-    times, turn = [], 0
+        calls[turn % len(calls)]()
+        seconds = time.perf_counter() - start
+        if seconds > most:
+            return seconds
+        fastest = min(fastest, seconds)
+        turn += 1
+    repeats = max(1, math.ceil(least / max(fastest, 1e-7)))
     while len(times) < samples and (len(times) < 3 or sum(times) * repeats < most):
         start = time.perf_counter()
         for _ in range(repeats):

@@ -8,7 +8,7 @@
 // layouts are packed a few panels at a time. After Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication"
 // (2008).
 //
-// Every element of C is summed along k in an order that depends on k and the layout of A alone: how C is cut, and so the
+// Every element of C is summed along k in an order that depends on sizes, types and layouts alone: how C is cut, and so the
 // number of threads, never changes a bit.
 #include <type_traits>
 
@@ -63,7 +63,7 @@ template <class P, class T> inline Rows rows_of(const Gemm& g) {
   return whole && g.a_row / P::per_step % 512 != 0 ? Rows::in_place : Rows::copied;
 }
 
-// Scalars from one copied row to the next: whole cache lines, an odd number of them, so that rows fall into all sets.
+// Scalars from one copied row to the next: an odd multiple of 16, so that rows fall into many sets.
 inline int64_t copied_row(int64_t steps) { return (div_up(steps, 16) | 1) * 16; }
 
 struct Grid {

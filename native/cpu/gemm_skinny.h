@@ -11,6 +11,9 @@
 // (what the machine reads: 34 to 40), float32 at 32 instead of 28, GPT-2's 768 x 2304 at 36 and 40 instead of 22 and 30.
 #pragma once
 
+#include <algorithm>
+#include <type_traits>
+
 #include "../kernels.h"
 #include "gemm_pack.h"
 
@@ -63,19 +66,21 @@ inline void finish_row(const Gemm& g, int64_t batch, int64_t row, int64_t j, con
   }
 }
 
-// ------------------------------------------------------------------ B stored (n, k): dot products
+// ------------------------------------------------------------------ rows of A
 
-// f(the number of rows, a constant)
+constexpr int64_t most_rows = 4;  // that meet a vector of B at once
+
+// f(how many of the `rows` that are left come next, a constant)
 template <class F> inline void with_rows(int64_t rows, F f) {
   switch (rows) {
     case 1: return f(std::integral_constant<int, 1>());
     case 2: return f(std::integral_constant<int, 2>());
     case 3: return f(std::integral_constant<int, 3>());
-    default: return f(std::integral_constant<int, 4>());
+    default: return f(std::integral_constant<int, most_rows>());
   }
 }
 
-constexpr int64_t most_rows = 4;  // of A, that meet a vector of B at once
+// ------------------------------------------------------------------ B stored (n, k): dot products
 
 // sums[i][j * sums_col] = a[i] . b[j] for MR rows of A and NR rows of B
 template <class T, int MR, int NR>
@@ -113,7 +118,7 @@ constexpr int dot_runs = 4;
 constexpr int dot_runs = 2;
 #endif
 
-constexpr int64_t dot_bytes = 128 << 10;  // of B, that a task reads at most
+constexpr int64_t dot_bytes = 128 << 10;  // of B, that a task reads: about, or four rows
 constexpr int64_t most_cols = 1024;       // of a task
 
 // a: (batch, m, k) contiguous
@@ -181,7 +186,7 @@ inline void add_rows(const float* a, int64_t a_row, int64_t a_step, const T* b, 
 constexpr int sum_runs = 4;        // of B's rows
 constexpr int64_t sum_rows = 128;  // of B, that a task adds up
 
-// The most columns of a task: long pieces of rows while the sums of all rows of A stay in level 1, or nearly. Where rows
+// The most columns of a task: long pieces of rows, while the sums of all rows of A take at most 64 KB. Where rows
 // have more, the pieces that one run reads do not adjoin, and the next is asked for.
 inline int64_t sum_cols(int64_t m) { return m <= most_rows ? 4096 : 1024; }
 

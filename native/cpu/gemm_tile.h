@@ -1,8 +1,8 @@
 // The register tile of GEMM: C[MR, NV vectors] = alpha * A B + beta * C + bias, summed along k in order.
 //
 // All of C's tile lives in registers; each step of k loads NV vectors of B and multiplies them by MR broadcast numbers
-// of A. A is read where it lies (rows, k along the row) or from a packed panel (k outside, rows inside), B always from
-// a packed panel. One text serves all precisions and every instruction set: only the tile's size differs.
+// of A. A is read from rows (where they lie or copied, k along the row) or from a packed panel (k outside, rows inside), B
+// always from a packed panel. One text serves all precisions and every instruction set: only the tile's size differs.
 #pragma once
 
 #include "simd.h"
