@@ -14,6 +14,8 @@
 
 #include "../kernels.h"
 #include "../runtime/dispatch.h"
+#include "gemm_amx.h"
+#include "gemm_common.h"
 #include "gemm_pack.h"
 #include "gemm_skinny.h"
 #include "gemm_tile.h"
@@ -35,10 +37,7 @@ constexpr int64_t most_packed = 384 * 512;
 constexpr int64_t panels_at_once = 4;
 
 // What packing one number costs, in multiplications.
-constexpr int64_t pack_cost = 20;
-
-// Scratch slot of this file, so that kernels which call it from their own tasks can use the others.
-constexpr int scratch_slot = 3;
+constexpr double pack_cost = 20;
 
 // How the register tile gets A: where it lies, from copied rows, or from panels with k outside.
 enum class Rows { in_place, copied, packed };
@@ -65,38 +64,6 @@ template <class P, class T> inline Rows rows_of(const Gemm& g) {
 
 // Scalars from one copied row to the next: an odd multiple of 16, so that rows fall into many sets.
 inline int64_t copied_row(int64_t steps) { return (div_up(steps, 16) | 1) * 16; }
-
-struct Grid {
-  int64_t row_tiles, col_tiles, cols;  // cols: columns of a tile, a multiple of the register tile's
-
-  int64_t row_begin(int64_t m, int64_t tile) const { return m * tile / row_tiles; }
-};
-
-// Chooses the tiles that finish first: (rounds of tasks) x (cost of a task). Small tiles balance, large tiles pack less.
-// The number of threads may be used here because the cut does not influence the result.
-template <class P> inline Grid choose_grid(const Gemm& g, Rows a) {
-  constexpr int64_t unit = tile_cols<P>;
-  int64_t threads = thread_count(), packed_cols = most_packed / steps_of<P>(k_step<P>(g.k, a));
-  int64_t most = min_of(div_up(g.n, unit), min_of(packed_cols, 512) / unit) * unit;
-  Grid best{1, div_up(g.n, most), most};
-  if (is_tiny(g)) return best;
-  double least = 0;
-  for (int64_t cols = most; cols >= unit; cols -= cols > 4 * unit ? 2 * unit : unit) {
-    int64_t col_tiles = div_up(g.n, cols);
-    for (int64_t row_tiles = 1; row_tiles <= 4 * threads && (row_tiles - 1) * tile_rows < g.m; row_tiles++) {
-      double rows = static_cast<double>(g.m) / static_cast<double>(row_tiles), c = static_cast<double>(cols);
-      double products = rows * c / static_cast<double>(P::per_step);
-      double task = (products + pack_cost * (c + (a == Rows::in_place ? 0 : rows))) * static_cast<double>(g.k) + 20000;
-      double rounds = static_cast<double>(div_up(g.batch * row_tiles * col_tiles, threads));
-      double cost = task * (rounds + (threads > 1 ? 0.15 : 0));  // a little for threads that start late
-      if (least == 0 || cost < least) {
-        least = cost;
-        best = {row_tiles, col_tiles, cols};
-      }
-    }
-  }
-  return best;
-}
 
 // ------------------------------------------------------------------ one tile of C
 
@@ -198,9 +165,10 @@ template <class P, class TA, class TB = TA> void run_tiles(const Gemm& g) {
   using Scalar = typename P::Scalar;
   Rows a = rows_of<P, TA>(g);
   bool through_scratch = P::lanes == width && g.type_c != DType::float32;
-  Grid grid = choose_grid<P>(g, a);
-  int64_t tiles = grid.row_tiles * grid.col_tiles, most_rows = div_up(g.m, grid.row_tiles) + 1;
   int64_t steps = steps_of<P>(k_step<P>(g.k, a));
+  Grid grid = choose_grid(g, {tile_cols<P>, min_of(most_packed / steps, 512) / tile_cols<P>, tile_rows, 1.0 / P::per_step,
+                              a == Rows::in_place ? 0 : pack_cost, pack_cost});
+  int64_t tiles = grid.row_tiles * grid.col_tiles, most_rows = div_up(g.m, grid.row_tiles) + 1;
   int64_t packed = steps * div_up(grid.cols, tile_cols<P>) * tile_cols<P>;
   packed += a == Rows::packed ? panels_at_once * panel_rows * steps : a == Rows::copied ? tile_rows * copied_row(steps) : 0;
   int64_t sums = through_scratch ? most_rows * grid.cols : 0;
@@ -264,6 +232,14 @@ template <class TA, class TB> void run_skinny(const Gemm& g) {
 constexpr int64_t skinny_rows = 16;
 
 template <class TA, class TB> void run(const Gemm& g) {
+#if defined(__AVX512F__)
+  if (has_amx() && amx::is_faster(g)) {
+    if constexpr (!std::is_same_v<TA, Half> && !std::is_same_v<TB, Half>) {
+      if (g.bf16) return amx::run<TA, TB, true>(g);
+    }
+    return amx::run<TA, TB, false>(g);
+  }
+#endif
   if (g.m <= skinny_rows && (g.b_row == 1 || g.b_col == 1)) return run_skinny<TA, TB>(g);
 #if defined(__AVX512F__)
   if constexpr (!std::is_same_v<TA, Half> && !std::is_same_v<TB, Half>) {

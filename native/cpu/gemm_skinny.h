@@ -14,57 +14,9 @@
 #include <algorithm>
 #include <type_traits>
 
-#include "../kernels.h"
-#include "gemm_pack.h"
+#include "gemm_common.h"
 
 namespace tsgpt::TSGPT_NS::gemm {
-
-inline int64_t div_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
-inline int64_t min_of(int64_t a, int64_t b) { return a < b ? a : b; }
-
-// Done sooner by the calling thread alone than by waking others: at most 2^18 multiplications, some microseconds.
-inline bool is_tiny(const Gemm& g) { return g.batch * g.m * g.n * g.k < 64 * 64 * 64; }
-
-template <class Body> inline void parallel_unless(bool alone, int64_t tasks, Body body) {
-  if (!alone) return parallel(tasks, body);
-  for (int64_t task = 0; task < tasks; task++) body(task);
-}
-
-// ------------------------------------------------------------------ writing C in its own type
-
-using TSGPT_NS::store;
-inline void store(Half* p, vf x) { store_half(&p->bits, x); }
-inline void store(BFloat16* p, vf x) { store_bf16(&p->bits, x); }
-template <class T> inline void store(T* p, vf x, int64_t n) {
-  T whole[width];
-  store(whole, x);
-  std::memcpy(p, whole, static_cast<size_t>(n) * sizeof(T));
-}
-
-// C[j .. j + n) of one row = alpha * sums + beta * C + bias
-template <class T> inline void finish_as(const Gemm& g, T* c, int64_t j, const float* sums, int64_t n) {
-  vf alpha = set(g.alpha), beta = set(g.beta);
-  for (int64_t i = 0; i < n; i += width) {
-    int64_t left = n - i;
-    vf v = alpha * load(sums + i, left);
-    if (g.beta != 0) v = fma(beta, load(c + j + i, min_of(left, width)), v);
-    if (g.bias) v = v + load(g.bias + j + i, left);
-    if (left >= width) {
-      store(c + j + i, v);
-    } else {
-      store(c + j + i, v, left);
-    }
-  }
-}
-
-inline void finish_row(const Gemm& g, int64_t batch, int64_t row, int64_t j, const float* sums, int64_t n) {
-  int64_t at = batch * g.c_batch + row * g.c_row;
-  switch (g.type_c) {
-    case DType::float16: return finish_as(g, static_cast<Half*>(g.c) + at, j, sums, n);
-    case DType::bfloat16: return finish_as(g, static_cast<BFloat16*>(g.c) + at, j, sums, n);
-    default: return finish_as(g, static_cast<float*>(g.c) + at, j, sums, n);
-  }
-}
 
 // ------------------------------------------------------------------ rows of A
 

@@ -8,6 +8,10 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #endif
 
 #define TSGPT_DECLARE_SET(set)             \
@@ -68,11 +72,29 @@ bool has_avx512() {
   return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
 }
+
+// AMX with bfloat16, for every thread from now on: Linux keeps its registers only for processes that ask.
+bool has_amx_tiles() {
+#if defined(__linux__)
+  static const bool granted = [] {
+    constexpr unsigned tiles_and_bf16 = 1u << 24 | 1u << 22, dot_bf16 = 1u << 5;
+    constexpr long request_permission = 0x1023, tile_data = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    if (!has_avx512() || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & tiles_and_bf16) != tiles_and_bf16) return false;
+    if (!__get_cpuid_count(7, 1, &a, &b, &c, &d) || !(a & dot_bf16)) return false;
+    return syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
+  }();
+  return granted;
+#else
+  return false;
+#endif
+}
 #endif
 
 // Best first.
 const InstructionSet sets[] = {
 #if defined(__x86_64__)
+    {"amx", has_amx_tiles, avx512::fill_table},  // AVX-512 with matrix products in tiles (cpu/gemm_amx.h)
     {"avx512", has_avx512, avx512::fill_table},
     {"avx2", has_avx2, avx2::fill_table},
 #endif
@@ -111,6 +133,11 @@ const char* available_instruction_sets() {
     return all;
   }();
   return names.c_str();
+}
+
+bool has_amx() {
+  static const bool in_use = std::strcmp(chosen, "amx") == 0;
+  return in_use;
 }
 
 bool fast_bf16_dot() {

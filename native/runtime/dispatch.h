@@ -9,9 +9,12 @@ namespace tsgpt {
 // Fills `kernels`. Returns null, or why it cannot be done (TSGPT_ISA names a set that is unknown or not there).
 const char* select_instruction_set();
 
-const char* instruction_set();             // the set in use: "avx512", "avx2" or "base"
+const char* instruction_set();             // the set in use: "amx", "avx512", "avx2" or "base"
 const char* available_instruction_sets();  // all that this build has and this machine runs, best first, comma-separated
 const char* cpu_name();
+
+// Whether the set in use has tiles of bfloat16: AVX-512 with AMX.
+bool has_amx();
 
 // Whether the set in use multiplies bfloat16 by the dot product instruction (vdpbf16ps): where that is faster than fma.
 // TSGPT_BF16=dot or convert decides otherwise, for measuring and testing.
