@@ -12,7 +12,6 @@
 // Subnormal pieces count as zero, so a float32 below 2^-102 keeps fewer bits. An infinity has no pieces: its sums come out
 // as NaN, and every NaN is computed again from the operands, number by number.
 #pragma once
-#include <cstdlib>
 
 #include "gemm_common.h"
 
@@ -44,12 +43,12 @@ struct Tiles {
 };
 
 // As assembler, so that this file needs no flag beyond AVX-512; runtime/dispatch.h says where it may run.
-#define TSGPT_TILE_ZERO(tile) asm volatile("tilezero %%tmm" #tile :)
+#define TSGPT_TILE_ZERO(tile) asm volatile("tilezero %%tmm" #tile:)
 #define TSGPT_TILE_LOAD(tile, p, row_bytes) \
   asm volatile("tileloadd (%0,%1,1), %%tmm" #tile ::"r"(p), "r"(static_cast<int64_t>(row_bytes)) : "memory")
 #define TSGPT_TILE_STORE(tile, p, row_bytes) \
   asm volatile("tilestored %%tmm" #tile ", (%0,%1,1)" ::"r"(p), "r"(static_cast<int64_t>(row_bytes)) : "memory")
-#define TSGPT_TILE_MULTIPLY(sum, a, b) asm volatile("tdpbf16ps %%tmm" #b ", %%tmm" #a ", %%tmm" #sum :)
+#define TSGPT_TILE_MULTIPLY(sum, a, b) asm volatile("tdpbf16ps %%tmm" #b ", %%tmm" #a ", %%tmm" #sum:)
 
 // Products of the pieces i of A and j of B count while i + j is at most this.
 constexpr int most_order = 2;
@@ -57,7 +56,7 @@ constexpr int most_order = 2;
 // sums = (add ? sums : 0) + A B for two by two tiles; each step along k has PA pieces of two tiles of A, then the next.
 template <int PA, int PB>
 inline void multiply(int64_t steps, const float* a, const float* b, float* sums, int64_t sums_row, bool add) {
-  float *lower = sums + tile_lanes * sums_row;
+  float* lower = sums + tile_lanes * sums_row;
   int64_t bytes = 4 * sums_row;
   if (add) {
     TSGPT_TILE_LOAD(0, sums, bytes);
@@ -209,13 +208,16 @@ inline void pack_panels(const T* p, int64_t lane_stride, int64_t k_stride, int64
 
 // ------------------------------------------------------------------ the product
 
-// Most bytes of a panel of A (of the 48 KB of level 1, which columns of B pass through), and of a task's columns of B
-// (of the 2 MB of level 2).
-inline int64_t env_of(const char*n,int64_t d){const char*e=getenv(n);return e?atoll(e):d;}
-inline int64_t most_panel = env_of("T_PANEL",24) << 10, most_packed_b = env_of("T_B",1280) << 10, e_part1=env_of("T_P1",1536), e_part3=env_of("T_P3",1024), e_group1=env_of("T_G1",1), e_cost=env_of("T_C",20);
+// The longest part of k whose columns of B are packed together, and most bytes of them (of the 2 MB of level 2) and of a
+// panel of A (of the 48 KB of level 1, which columns of B pass through). More pieces want shorter parts and so more columns
+// that a packed panel meets: 1024 x 768 x 3072 float32 at 450 GFLOP/s with parts of 256, at 400 with 1024; bfloat16 at
+// 1.95 TFLOP/s with 1024, at 1.7 with 512 (two cores of a Granite Rapids).
+template <int PB> constexpr int64_t longest_part = PB == 1 ? 1024 : 256;
+template <int PB> constexpr int64_t most_packed_b = (PB == 1 ? 1280 : 768) << 10;
+template <int PA> constexpr int64_t most_panel = (PA == 1 ? 16 : 24) << 10;
 
 // Panels of A that are packed together where k does not lie side by side: then 256 bytes of bfloat16 are read at a time.
-inline int64_t panels_at_once = env_of("T_G",4);
+constexpr int64_t panels_at_once = 4;
 
 // Equal parts of k, whole steps, none longer than `longest`.
 inline int64_t part_of(int64_t k, int64_t longest) {
@@ -233,6 +235,12 @@ inline void repair(const TA* a, int64_t a_col, const TB* b, int64_t b_row, int64
   }
 }
 
+inline void add_block(const float* from, float* to, int64_t to_row) {
+  for (int64_t i = 0; i < block_lanes; i++, from += block_lanes, to += to_row) {
+    for (int64_t j = 0; j < block_lanes; j += width) store(to + j, load(to + j) + load(from + j));
+  }
+}
+
 inline bool any_nan(const float* p, int64_t n) {
   __mmask16 nan = 0;
   for (int64_t j = 0; j < n; j += width) {
@@ -242,26 +250,32 @@ inline bool any_nan(const float* p, int64_t n) {
   return nan != 0;
 }
 
-// Below that, packing takes longer than the vectors take to multiply.
-inline bool is_faster(const Gemm& g) { return g.m > 16 && g.n >= 32 && g.k >= 32 && !is_tiny(g); }
+// Whether packing pays: as measured against the vectors of AVX-512, with B in memory and near.
+template <class TA, class TB, bool rounded> inline bool is_faster(const Gemm& g) {
+  constexpr int most = std::max(pieces<TA, rounded>, pieces<TB, rounded>),
+                least = std::min(pieces<TA, rounded>, pieces<TB, rounded>);
+  constexpr int64_t rows = most == 1 ? 9 : least == 3 ? 33 : 16, products = least == 3 ? 1 << 22 : 1 << 18;
+  return g.m >= rows && g.n >= 32 && g.k >= 32 && g.batch * g.m * g.n * g.k >= products;
+}
 
 // rounded: float32 operands are rounded to bfloat16, one piece, instead of cut.
 template <class TA, class TB, bool rounded> void run(const Gemm& g) {
   constexpr int PA = pieces<TA, rounded>, PB = pieces<TB, rounded>;
+  constexpr bool one_piece = PA == 1 && PB == 1;
   constexpr int64_t a_step = 2 * PA * tile_floats, b_step = 2 * PB * tile_floats;  // floats of a step, in a block
-  int64_t part = part_of(g.k, PB == 1 ? e_part1 : e_part3), steps = part / tile_numbers, parts = div_up(g.k, part);
-  int64_t chunk = part_of(part, most_panel / (4 * a_step) * tile_numbers);
-  int64_t most_blocks = most_packed_b / (4 * b_step * steps);
-  int64_t group = g.a_col == 1 ? e_group1 : panels_at_once;  // of panels
+  int64_t part = part_of(g.k, longest_part<PB>), steps = part / tile_numbers, parts = div_up(g.k, part);
+  int64_t chunk = part_of(part, most_panel<PA> / (4 * a_step) * tile_numbers);
+  int64_t most_blocks = most_packed_b<PB> / (4 * b_step * steps);
+  int64_t group = g.a_col == 1 ? 1 : panels_at_once;  // of panels
   double tile_products = PA == 1 && PB == 1 ? 1 : PA == PB ? 2 * PA : PA + PB - 1;
-  Grid grid = choose_grid(g, {block_lanes, most_blocks, block_lanes, tile_products / 14, double(e_cost), double(e_cost)});
+  Grid grid = choose_grid(g, {block_lanes, most_blocks, block_lanes, tile_products / 14, 20, 20});
   int64_t tiles = grid.row_tiles * grid.col_tiles, col_blocks = div_up(grid.cols, block_lanes);
   int64_t most_rows = div_up(g.m, grid.row_tiles), most_panels = div_up(most_rows, block_lanes) + 1;
   int64_t sums_row = col_blocks * block_lanes + tile_lanes;  // an odd multiple of 64 bytes: rows in many sets of level 1
   int64_t b_size = col_blocks * steps * b_step, a_size = group * (chunk / tile_numbers) * a_step;
   int64_t sums_size = block_lanes * sums_row * (parts > 1 ? most_panels : group);
   // Whole blocks of C that are but sums are written as such.
-  bool plain = PA == 1 && PB == 1 && parts == 1 && g.type_c == DType::float32 && g.alpha == 1 && g.beta == 0 && !g.bias;
+  bool plain = one_piece && parts == 1 && g.type_c == DType::float32 && g.alpha == 1 && g.beta == 0 && !g.bias;
   parallel_unless(is_tiny(g), g.batch * tiles, [&](int64_t task) {
     int64_t batch = task / tiles, tile = task % tiles;
     int64_t i0 = grid.row_begin(g.m, tile % grid.row_tiles), rows = grid.row_begin(g.m, tile % grid.row_tiles + 1) - i0;
@@ -282,30 +296,49 @@ template <class TA, class TB, bool rounded> void run(const Gemm& g) {
         height = min_of(group * block_lanes, rows - i);
         float* panels = sums + (parts > 1 ? i * sums_row : 0);
         float* c = static_cast<float*>(g.c) + batch * g.c_batch + (i0 + i) * g.c_row + j0;  // if `plain`
-        int64_t straight_cols = plain && height % block_lanes == 0 ? cols / block_lanes * block_lanes : 0;
         for (int64_t s = 0; s < k; s += chunk) {
           int64_t numbers = min_of(chunk, k - s), chunk_steps = div_up(numbers, tile_numbers);
           pack_panels<PA>(a + i * g.a_row + (k0 + s) * g.a_col, g.a_row, g.a_col, height, numbers, packed_a);
           for (int64_t r = 0; r < height; r += block_lanes) {
-            const float *panel = packed_a + r / block_lanes * chunk_steps * a_step, *columns = packed_b + s / tile_numbers * b_step;
+            const float *panel = packed_a + r / block_lanes * chunk_steps * a_step,
+                        *columns = packed_b + s / tile_numbers * b_step;
             for (int64_t j = 0; j < cols; j += block_lanes, columns += k_steps * b_step) {
-              bool straight = j < straight_cols;
-              multiply<PA, PB>(chunk_steps, panel, columns, straight ? c + r * g.c_row + j : panels + r * sums_row + j,
-                               straight ? g.c_row : sums_row, k0 + s > 0);
+              int64_t n = min_of(block_lanes, cols - j), m = min_of(block_lanes, height - r);
+              if (plain && m == block_lanes && n == block_lanes) {
+                multiply<PA, PB>(chunk_steps, panel, columns, c + r * g.c_row + j, g.c_row, k0 + s > 0);
+                continue;
+              }
+              float* block = panels + r * sums_row + j;
+              if (one_piece || k0 + s == 0) {
+                multiply<PA, PB>(chunk_steps, panel, columns, block, sums_row, k0 + s > 0);
+              } else {  // a sum of its own: the longer a sum, the more each rounding costs
+                alignas(64) float chunk_sums[block_lanes * block_lanes];
+                multiply<PA, PB>(chunk_steps, panel, columns, chunk_sums, block_lanes, false);
+                add_block(chunk_sums, block, sums_row);
+              }
+              if (k0 + s + numbers < g.k) continue;
+              for (int64_t row = 0; row < m; row++, block += sums_row) {
+                if constexpr (!one_piece) {
+                  if (any_nan(block, n)) {
+                    repair(a + (i + r + row) * g.a_row, g.a_col, b + j * g.b_col, g.b_row, g.b_col, g.k, block, n);
+                  }
+                }
+                finish_row(g, batch, i0 + i + r + row, j0 + j, block, n);
+              }
             }
           }
-        }
-        if (k0 + k < g.k || straight_cols == cols) continue;
-        for (int64_t r = 0; r < height; r++) {
-          float* row = panels + r * sums_row;
-          if constexpr (PA > 1 || PB > 1) {
-            if (any_nan(row, cols)) repair(a + (i + r) * g.a_row, g.a_col, b, g.b_row, g.b_col, g.k, row, cols);
-          }
-          finish_row(g, batch, i0 + i + r, j0 + straight_cols, row + straight_cols, cols - straight_cols);
         }
       }
     }
   });
+}
+
+// Does the product if tiles are faster, and answers whether they are.
+template <class TA, class TB> bool run_if_faster(const Gemm& g) {
+  if constexpr (!std::is_same_v<TA, Half> && !std::is_same_v<TB, Half>) {
+    if (g.bf16) return is_faster<TA, TB, true>(g) && (run<TA, TB, true>(g), true);
+  }
+  return is_faster<TA, TB, false>(g) && (run<TA, TB, false>(g), true);
 }
 
 #undef TSGPT_TILE_ZERO

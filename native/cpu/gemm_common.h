@@ -30,9 +30,9 @@ struct Grid {
 
 // What a tile may be and what its work costs, in float32 multiplications of one core.
 struct TileCosts {
-  int64_t unit, most_units;         // columns that are computed together, and how many times as many a tile may have
-  int64_t rows;                     // a tile has at least about as many
-  double product, pack_a, pack_b;   // one multiplication, and packing one number of A or of B
+  int64_t unit, most_units;        // columns that are computed together, and how many times as many a tile may have
+  int64_t rows;                    // a tile has at least about as many
+  double product, pack_a, pack_b;  // one multiplication, and packing one number of A or of B
 };
 
 // Chooses the tiles that finish first: (rounds of tasks) x (cost of a task). Small tiles balance, large tiles pack less.
