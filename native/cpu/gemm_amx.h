@@ -336,7 +336,7 @@ template <class TA, class TB, bool rounded> void run(const Gemm& g) {
 // Does the product if tiles are faster, and answers whether they are.
 template <class TA, class TB> bool run_if_faster(const Gemm& g) {
   if constexpr (!std::is_same_v<TA, Half> && !std::is_same_v<TB, Half>) {
-    if (g.bf16) return is_faster<TA, TB, true>(g) && (run<TA, TB, true>(g), true);
+    if (sizeof(TA) == 2 || g.bf16) return is_faster<TA, TB, true>(g) && (run<TA, TB, true>(g), true);
   }
   return is_faster<TA, TB, false>(g) && (run<TA, TB, false>(g), true);
 }
