@@ -531,6 +531,8 @@ export interface AttentionOptions {
   /** Where the sequences begin that the queries, or the keys and values, are packed of; null where they are not. */
   readonly queries: PackedRows | null;
   readonly keys: PackedRows | null;
+  /** Whether q, k and v, given in float32, were bfloat16. */
+  readonly bf16?: boolean;
 }
 
 /** Sequences one after the other in a batch of one. */
@@ -580,6 +582,7 @@ function putAttention(
   put(o.dropout);
   put(o.seed);
   put(o.randomOffset);
+  put(o.bf16 ? 1 : 0);
 }
 
 /** The strides of a bias of distances, (H, T + S - 1); only that of the heads counts. */

@@ -96,13 +96,16 @@ interface NativeTokenizers {
 
 /** What the native half says of itself. */
 export interface NativeInfo {
-  /** Instruction set in use. */
+  /** Instruction set in use: 'amx' (AVX-512 whose matrix products are made of AMX tiles), 'avx512', 'avx2' or 'base'. */
   readonly isa: string;
   /** All sets this build has and this machine runs, best first, comma-separated. */
   readonly availableIsas: string;
   readonly cpu: string;
   readonly threads: number;
-  /** Whether bfloat16 is multiplied by the processor's dot product instruction (TSGPT_BF16 decides otherwise). */
+  /**
+   * Whether bfloat16 is multiplied by the dot product instruction of AVX-512 (TSGPT_BF16 decides otherwise). The set 'amx'
+   * has something faster.
+   */
   readonly bf16Dot: boolean;
   /** 'embedded' or 'openblas'. */
   readonly gemm: string;

@@ -146,7 +146,8 @@ const attentionOp = defineOp<[Tensor, Tensor, Tensor, Tensor | null], Settings>(
     const wide = Tensor.empty(q.shape, 'float32', 'attention', out.strides);
     const [wq, wk, wv] = [uq, uk, uv].map(widenRows);
     return (
-      kernels.attention(wq, wk, wv, bias, wide, lse, settings) && kernels.copy(rowMajor(wide), rowMajor(out))
+      kernels.attention(wq, wk, wv, bias, wide, lse, { ...settings, bf16: q.dtype === 'bfloat16' }) &&
+      kernels.copy(rowMajor(wide), rowMajor(out))
     );
   },
   // With P the attention weights:  dV = Pᵀ dO,  dP = dO Vᵀ,  dS = P (dP - Σ dP P),  dQ = scale dS K,  dK = scale dSᵀ Q.
@@ -168,7 +169,9 @@ const attentionOp = defineOp<[Tensor, Tensor, Tensor, Tensor | null], Settings>(
     const shape = settings.relative ? [B, H, Math.ceil(T / 64), T + S - 1] : [B, H, T, S];
     const dbias =
       bias !== null && node.needs(3) ? Tensor.empty(shape, 'float32', 'attention gradient') : null;
-    kernels.attentionGrad(q, k, v, bias, out, lse, unitRows(widenRows(grad)), dq, dk, dv, dbias, settings);
+    const dout = unitRows(widenRows(grad));
+    const call = { ...settings, bf16: sq.dtype === 'bfloat16' };
+    kernels.attentionGrad(q, k, v, bias, out, lse, dout, dq, dk, dv, dbias, call);
     const gradients = [dq, dk, dv].map((g) => castRows(g, sq.dtype));
     if (dbias === null) return gradients;
     if (!settings.relative) return [...gradients, sumToShape(dbias, node.inputShape(3))];

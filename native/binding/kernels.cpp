@@ -340,6 +340,7 @@ AttentionCall attention_scalars(Args& args) {
   a.relative = args.flag();
   a.dropout = args.real();
   a.seed = args.counter(), a.offset = args.counter();
+  a.bf16 = args.flag();
   return a;
 }
 

@@ -7,6 +7,8 @@
 // parts are merged. Backward tasks are (batch, kv head), cut along the queries where those are few. The cuts depend on
 // the sizes alone, and every sum has a fixed order.
 
+#include "../runtime/dispatch.h"
+#include "attention_amx.h"
 #include "attention_tile.h"
 #include "formats.h"
 #include "philox.h"
@@ -20,26 +22,38 @@ constexpr int64_t far = int64_t{1} << 40;  // a bound of a Band that hides nothi
 
 const float lane_index[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 
+#if defined(__AVX512F__)
+// Whether products are of bfloat16 numbers, in AMX tiles (attention_amx.h).
+bool in_tiles(const Attention& p) { return p.bf16 && has_amx(); }
+#endif
+
 // What a tile reads and writes on the way, in the thread's scratch memory.
 struct Workspace {
   float *q_t, *dout_t;                 // (head_dim, 64) transposed queries, times scale / ln 2, and output gradients
   float *weights, *grads;              // (keys, queries) scores, then weights; their gradients
   float *extra, *by_query;             // bias or dropout factors by (key, query), and by (query, key)
   float *max, *sum, *delta, *rescale;  // one for each query; backward: of the forward pass, sum as its logarithm
+#if defined(__AVX512F__)
+  PackedTile packed;  // if in_tiles()
+#endif
 };
 
-Workspace workspace(int64_t head_dim) {
+Workspace workspace(const Attention& p, [[maybe_unused]] bool backward) {
+  int64_t head_dim = p.head_dim;
   constexpr int64_t square = tile * tile;
-  float* p =
-      static_cast<float*>(thread_scratch(0, static_cast<size_t>(2 * tile * head_dim + 4 * square + 4 * tile) * sizeof(float)));
+  size_t size = static_cast<size_t>(2 * tile * head_dim + 4 * square + 4 * tile);
+  float* at = static_cast<float*>(thread_scratch(0, size * sizeof(float)));
   Workspace w{};
-  w.q_t = p, p += tile * head_dim;
-  w.dout_t = p, p += tile * head_dim;
-  w.weights = p, p += square;
-  w.grads = p, p += square;
-  w.extra = p, p += square;
-  w.by_query = p, p += square;
-  w.max = p, w.sum = p + tile, w.delta = p + 2 * tile, w.rescale = p + 3 * tile;
+  w.q_t = at, at += tile * head_dim;
+  w.dout_t = at, at += tile * head_dim;
+  w.weights = at, at += square;
+  w.grads = at, at += square;
+  w.extra = at, at += square;
+  w.by_query = at, at += square;
+  w.max = at, w.sum = at + tile, w.delta = at + 2 * tile, w.rescale = at + 3 * tile;
+#if defined(__AVX512F__)
+  if (in_tiles(p)) w.packed = packed_tile(head_dim, backward);
+#endif
   return w;
 }
 
@@ -93,12 +107,15 @@ Band band_of(const Attention& p, const QueryTile& t, int64_t key, int64_t keys) 
   return {t.count, keys, p.window > 0 ? diagonal - p.window : -far, p.causal ? diagonal : far};
 }
 
-// The transposed queries times scale / ln 2, in the first `count` lanes of each row.
-void pack_queries(const Attention& p, const QueryTile& t, float* q_t) {
-  gemm::pack_panel(t.q, p.q_stride.row, 1, t.count, p.head_dim, q_t, tile);
+// The transposed queries times scale / ln 2, in the first `count` lanes of each row. For AMX they stay as they are.
+void pack_queries(const Attention& p, const QueryTile& t, const Workspace& w) {
+#if defined(__AVX512F__)
+  if (in_tiles(p)) return pack_columns(t.q, p.q_stride.row, t.count, p.head_dim, w.packed.q_columns);
+#endif
+  gemm::pack_panel(t.q, p.q_stride.row, 1, t.count, p.head_dim, w.q_t, tile);
   vf scale = set(p.scale * log2_e);
   for (int64_t d = 0; d < p.head_dim; d++) {
-    for (int64_t i = 0; i < t.count; i += width) store(q_t + d * tile + i, load(q_t + d * tile + i) * scale);
+    for (int64_t i = 0; i < t.count; i += width) store(w.q_t + d * tile + i, load(w.q_t + d * tile + i) * scale);
   }
 }
 
@@ -144,10 +161,27 @@ void dropout_factors(const Attention& p, const QueryTile& t, int64_t key, const 
   gemm::pack_panel(w.by_query, tile, 1, t.count, band.keys, w.extra, tile);
 }
 
+// weights[key][query] = scale / ln 2 times the product of key and query
+void score_keys(const Attention& p, const QueryTile& t, int64_t key, const Band& band, const Workspace& w) {
+  const float* k = t.k + key * p.k_stride.row;
+#if defined(__AVX512F__)
+  if (in_tiles(p)) {
+    multiply_packed(k, p.k_stride.row, 1, band.keys, p.head_dim, w.packed.q_columns, t.count, w.packed.left, w.weights, tile);
+    vf scale = set(p.scale * log2_e);
+    for_query_vectors(band, [&](int64_t i, Range keys) {
+      float* s = w.weights + i;
+      for (int64_t j = keys.begin; j < keys.end; j++) store(s + j * tile, load(s + j * tile) * scale);
+    });
+    return;
+  }
+#endif
+  multiply_scores(band, k, p.k_stride.row, w.q_t, p.head_dim, w.weights);
+}
+
 // weights[key][query] = the scores of a tile, with bias, -infinity where a mask cuts through a vector. What lies outside
 // keys_of a vector of queries is not written.
 void tile_scores(const Attention& p, const QueryTile& t, int64_t key, const Band& band, const Workspace& w) {
-  multiply_scores(band, t.k + key * p.k_stride.row, p.k_stride.row, w.q_t, p.head_dim, w.weights);
+  score_keys(p, t, key, band, w);
   if (p.bias) add_bias(p, t, key, band, w);
   for_query_vectors(band, [&](int64_t i, Range keys) {
     float* s = w.weights + i;
@@ -230,12 +264,21 @@ void weighted_values(const Attention& p, const QueryTile& t, int64_t key, const 
                   .c_row = to.out_row,
                   .accumulate = !first,
                   .row_scale = w.rescale};
+#if defined(__AVX512F__)
+  if (in_tiles(p)) {
+    pack_rows(v, p.v_stride.row, band.keys, p.head_dim, w.packed.right);
+    return multiply_packed<TileColumns>(product, band.keys, w.packed.right, w.packed);
+  }
+#endif
   multiply<TileColumns>(product, [&](int64_t from, int64_t end) { return band.keys_of(from, end); });
 }
 
 void forward_tile(const Attention& p, const QueryTile& t, Range keys, const Partial& to) {
-  Workspace w = workspace(p.head_dim);
-  pack_queries(p, t, w.q_t);
+  Workspace w = workspace(p, false);
+#if defined(__AVX512F__)
+  amx::Tiles registers(in_tiles(p));
+#endif
+  pack_queries(p, t, w);
   for (int64_t i = 0; i < tile; i++) w.max[i] = -infinity, w.sum[i] = 0;
   for (int64_t key = keys.begin; key < keys.end; key += tile) {
     Band band = band_of(p, t, key, smaller(tile, keys.end - key));
@@ -460,14 +503,25 @@ void add_distances(const Band& band, const float* grads, float* sums) {
 
 void backward_queries(const AttentionGrad& g, const QueryTile& t, const KeyGrads& to) {
   const Attention& p = g.forward;
-  Workspace w = workspace(p.head_dim);
+  Workspace w = workspace(p, true);
+#if defined(__AVX512F__)
+  bool packed = in_tiles(p);
+  amx::Tiles registers(packed);
+#endif
   const float* dout = g.dout + t.b * g.dout_stride.batch + t.h * g.dout_stride.head + t.row * g.dout_stride.row;
   const float* out = out_rows(p, t);
   float* dq = g.dq + t.b * g.dq_stride.batch + t.h * g.dq_stride.head + t.row * g.dq_stride.row;
   int64_t first_row = (t.b * p.heads + t.h) * p.q_len + t.first;
   float* dbias = bias_gradient(g, t);
 
-  pack_queries(p, t, w.q_t);
+  pack_queries(p, t, w);
+#if defined(__AVX512F__)
+  if (packed) {
+    pack_columns(dout, g.dout_stride.row, t.count, p.head_dim, w.packed.dout_columns);
+    pack_rows(dout, g.dout_stride.row, t.count, p.head_dim, w.packed.dout_rows);
+    pack_rows(t.q, p.q_stride.row, t.count, p.head_dim, w.packed.q_rows);
+  }
+#endif
   gemm::pack_panel(dout, g.dout_stride.row, 1, t.count, p.head_dim, w.dout_t, tile);
   for (int64_t i = 0; i < tile; i++) {
     bool seen = i < t.count && p.lse[2 * (first_row + i)] != -infinity;
@@ -487,13 +541,19 @@ void backward_queries(const AttentionGrad& g, const QueryTile& t, const KeyGrads
   for (int64_t key = keys.begin; key < keys.end; key += tile) {
     Band band = band_of(p, t, key, smaller(tile, keys.end - key));
     tile_scores(p, t, key, band, w);
-    multiply_scores(band, t.v + key * p.v_stride.row, p.v_stride.row, w.dout_t, p.head_dim, w.grads);
+    const float *k = t.k + key * p.k_stride.row, *v = t.v + key * p.v_stride.row;
+#if defined(__AVX512F__)
+    if (packed) {
+      multiply_packed(v, p.v_stride.row, 1, band.keys, p.head_dim, w.packed.dout_columns, t.count, w.packed.left, w.grads,
+                      tile);
+    } else
+#endif
+      multiply_scores(band, v, p.v_stride.row, w.dout_t, p.head_dim, w.grads);
     if (p.dropout > 0) dropout_factors(p, t, key, band, w);
     tile_gradients(band, p.dropout > 0, w);
 
     auto queries_of = [&](int64_t from, int64_t end) { return band.queries_of(from, end); };
     auto keys_of = [&](int64_t from, int64_t end) { return band.keys_of(from, end); };
-    const float* k = t.k + key * p.k_stride.row;
     Product dv{.rows = band.keys,
                .cols = p.head_dim,
                .a = w.weights,
@@ -520,9 +580,19 @@ void backward_queries(const AttentionGrad& g, const QueryTile& t, const KeyGrads
                     .c_row = g.dq_stride.row,
                     .alpha = p.scale,
                     .accumulate = key != keys.begin};
-    multiply<TileRows>(dv, queries_of);
-    multiply<TileRows>(dk, queries_of);
-    multiply<TileColumns>(dq_tile, keys_of);
+#if defined(__AVX512F__)
+    if (packed) {
+      multiply_packed<TileRows>(dv, t.count, w.packed.dout_rows, w.packed);
+      multiply_packed<TileRows>(dk, t.count, w.packed.q_rows, w.packed);
+      pack_rows(k, p.k_stride.row, band.keys, p.head_dim, w.packed.right);
+      multiply_packed<TileColumns>(dq_tile, band.keys, w.packed.right, w.packed);
+    } else
+#endif
+    {
+      multiply<TileRows>(dv, queries_of);
+      multiply<TileRows>(dk, queries_of);
+      multiply<TileColumns>(dq_tile, keys_of);
+    }
     if (dbias && p.relative) {
       add_distances(band, w.grads, dbias + p.kv_len - 1 + t.first - key);
     } else if (dbias) {

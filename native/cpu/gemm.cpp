@@ -233,7 +233,7 @@ constexpr int64_t skinny_rows = 16;
 
 template <class TA, class TB> void run(const Gemm& g) {
 #if defined(__AVX512F__)
-  if (has_amx() && amx::run_if_faster<TA, TB>(g)) return;
+  if (has_amx() && run_tiles_of_pieces<TA, TB>(g)) return;
 #endif
   if (g.m <= skinny_rows && (g.b_row == 1 || g.b_col == 1)) return run_skinny<TA, TB>(g);
 #if defined(__AVX512F__)

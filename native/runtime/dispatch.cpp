@@ -73,7 +73,7 @@ bool has_avx512() {
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
 }
 
-// AMX with bfloat16, for every thread from now on: Linux keeps its registers only for processes that ask.
+// AMX with bfloat16, in every thread from now on: Linux keeps its registers only for processes that have asked.
 bool has_amx_tiles() {
 #if defined(__linux__)
   static const bool granted = [] {
@@ -103,14 +103,24 @@ const InstructionSet sets[] = {
 
 const char* chosen = "";
 
+// The value of an environment variable, null where it is empty.
+const char* setting(const char* name) {
+  const char* value = std::getenv(name);
+  return value && *value ? value : nullptr;
+}
+
 }  // namespace
 
 const char* select_instruction_set() {
-  const char* wanted = std::getenv("TSGPT_ISA");
-  if (wanted && !*wanted) wanted = nullptr;
+  const char* wanted = setting("TSGPT_ISA");
+  bool vectors = setting("TSGPT_BF16") != nullptr;  // which chooses between two ways of AVX-512's vectors
   for (const InstructionSet& set : sets) {
     if (wanted ? std::strcmp(wanted, set.name) != 0 : !set.supported()) continue;
     if (!set.supported()) break;
+    if (vectors && std::strcmp(set.name, "amx") == 0) {
+      if (wanted) return "TSGPT_BF16 chooses between ways of avx512: leave it out, or set TSGPT_ISA to avx512";
+      continue;
+    }
     set.fill(kernels);
     chosen = set.name;
     return nullptr;
@@ -146,7 +156,7 @@ bool fast_bf16_dot() {
     unsigned a = 0, b = 0, c = 0, d = 0;
     if (std::strcmp(chosen, "avx512") != 0) return false;  // the kernels that have it
     if (!__get_cpuid_count(7, 1, &a, &b, &c, &d) || !(a & (1u << 5))) return false;
-    if (const char* wanted = std::getenv("TSGPT_BF16"); wanted && *wanted) return std::strcmp(wanted, "dot") == 0;
+    if (const char* wanted = setting("TSGPT_BF16")) return std::strcmp(wanted, "dot") == 0;
     // AMD's run it at the rate of fma, on twice as many numbers (measured on a Zen 5: docs/benchmarking.md). Intel's processors
     // run it at a quarter of that: 85 against 172 GFLOP/s of float32 on one core of an Emerald Rapids.
     __get_cpuid(0, &a, &b, &c, &d);

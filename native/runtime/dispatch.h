@@ -13,7 +13,7 @@ const char* instruction_set();             // the set in use: "amx", "avx512", "
 const char* available_instruction_sets();  // all that this build has and this machine runs, best first, comma-separated
 const char* cpu_name();
 
-// Whether the set in use has tiles of bfloat16: AVX-512 with AMX.
+// Whether the set in use is "amx", whose matrix products are made of bfloat16 tiles (cpu/amx.h).
 bool has_amx();
 
 // Whether the set in use multiplies bfloat16 by the dot product instruction (vdpbf16ps): where that is faster than fma.

@@ -54,11 +54,16 @@ function machineRows(report: ReturnType<typeof describe>): Record<string, string
     'instruction set': `${report.instruction_set} of ${report.available_instruction_sets.join(', ')} (TSGPT_ISA forces one)`,
     threads: `${report.threads} (TSGPT_THREADS or --threads changes it)`,
     'matrix products': products,
-    bfloat16: report.bf16_dot
-      ? "multiplied by the processor's dot product instruction"
-      : 'converted to float32 and multiplied as such',
+    bfloat16: bfloat16Way(report),
     memory: `${formatBytes(report.free_memory_bytes)} free of ${formatBytes(report.total_memory_bytes)}`,
   };
+}
+
+function bfloat16Way({ instruction_set, bf16_dot }: ReturnType<typeof describe>): string {
+  if (instruction_set === 'amx')
+    return "multiplied in the processor's AMX tiles, as are the pieces of other types";
+  if (bf16_dot) return "multiplied by the processor's dot product instruction";
+  return 'converted to float32 and multiplied as such';
 }
 
 function table(rows: Readonly<Record<string, string>>): string {

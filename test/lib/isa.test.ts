@@ -1,4 +1,4 @@
-/** Repeats the table of operations on every instruction set that this machine has, each in a process of its own. */
+/** Repeats the table of operations and the large products on every instruction set that this machine has, each in a process of its own. */
 
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
@@ -16,13 +16,13 @@ describe('instruction sets', () => {
   const others = availableIsas.split(',').filter((name) => name !== isa);
 
   it.skipIf(others.length === 0).each(others)(
-    '%s passes the table of operations',
+    '%s passes the table of operations and the large products',
     async (name) => {
       const vitest = fileURLToPath(new URL('vitest.mjs', import.meta.resolve('vitest/package.json')));
       const env = { ...process.env, TSGPT_ISA: name, NO_COLOR: '1' };
       const { stdout } = await run(
         process.execPath,
-        [vitest, 'run', 'test/lib/ops.test.ts', '--reporter=dot'],
+        [vitest, 'run', 'test/lib/ops.test.ts', 'test/lib/products.test.ts', '--reporter=dot'],
         {
           cwd: root,
           env,

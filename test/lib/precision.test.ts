@@ -1,6 +1,6 @@
 /**
- * Products of bfloat16 matrices, and of float32 ones under setFloat32MatmulPrecision('medium'), by both ways that a
- * processor may have: its dot product instruction and conversion to float32.
+ * Products of bfloat16 matrices, and of float32 ones under setFloat32MatmulPrecision('medium'), by every way that a
+ * processor may have: AMX tiles, its dot product instruction and conversion to float32.
  */
 
 import { execFile } from 'node:child_process';
@@ -133,10 +133,10 @@ describe('setFloat32MatmulPrecision', () => {
   });
 
   it('rounds only where the processor is faster for it, forward and backward', () => {
-    const values = uniform(40 * 64, 0.5, 1, 3);
+    const values = uniform(80 * 64, 0.5, 1, 3);
     const gradient = (): [Tensor, Tensor] => {
-      const x = fromNumbers(values, [40, 64], 'float32');
-      const w = fromNumbers(uniform(48 * 64, 0.5, 1, 4), [48, 64], 'float32');
+      const x = fromNumbers(values, [80, 64], 'float32');
+      const w = fromNumbers(uniform(96 * 64, 0.5, 1, 4), [96, 64], 'float32');
       w.requiresGrad = true;
       const y = linear(x, w);
       y.sum().backward();
@@ -149,17 +149,18 @@ describe('setFloat32MatmulPrecision', () => {
       const [e, got] = [t.toFloat64Array(), medium[i].toFloat64Array()];
       const worst = e.reduce((most, v, at) => Math.max(most, Math.abs(got[at] / v - 1)), 0);
       expect(worst).toBeLessThan(2 ** -8);
-      expect(worst > 2 ** -20).toBe(nativeInfo().bf16Dot);
+      expect(worst > 2 ** -20).toBe(nativeInfo().bf16Dot || nativeInfo().isa === 'amx');
     });
   });
 });
 
-it.skipIf(process.env.TSGPT_BF16 !== undefined || !nativeInfo().bf16Dot)(
-  'passes where the dot product instruction is not used',
+const { isa, bf16Dot } = nativeInfo();
+it.skipIf(process.env.TSGPT_BF16 !== undefined || !(bf16Dot || isa === 'amx'))(
+  'passes where bfloat16 is converted to float32',
   async () => {
     const vitest = fileURLToPath(new URL('vitest.mjs', import.meta.resolve('vitest/package.json')));
     const args = [vitest, 'run', fileURLToPath(import.meta.url), '--reporter=dot'];
-    const env = { ...process.env, TSGPT_BF16: 'convert', NO_COLOR: '1' };
+    const env = { ...process.env, TSGPT_ISA: 'avx512', TSGPT_BF16: 'convert', NO_COLOR: '1' };
     const { stdout } = await promisify(execFile)(process.execPath, args, { env });
     expect(stdout).toMatch(/Tests\s+\d+ passed/);
   },
