@@ -26,6 +26,8 @@ export interface Peaks {
   readonly gflops: number;
   /** Of the processor's bfloat16 dot product instruction; 0 where it has none. */
   readonly bf16Gflops: number;
+  /** Of AMX tiles of bfloat16; 0 likewise. */
+  readonly tileGflops: number;
   readonly readGbs: number;
   readonly copyGbs: number;
 }

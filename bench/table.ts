@@ -80,7 +80,7 @@ export function conditionsText(rounds: readonly Round[]): string {
   return [
     ...(ceilings.length > 0
       ? [
-          `Ceilings: ${of('gflops')} GFLOP/s, ${of('bf16Gflops')} of bfloat16 pairs, ` +
+          `Ceilings: ${of('gflops')} GFLOP/s, ${of('bf16Gflops')} of bfloat16 pairs, ${of('tileGflops')} of tiles, ` +
             `reading ${of('readGbs')} GB/s, copying ${of('copyGbs')} GB/s.`,
         ]
       : []),
