@@ -69,6 +69,7 @@ void multiply_pairs(long) {}
 constexpr int tile_flops = 4 * 2 * 16 * 16 * 32;
 bool has_tiles() { return syscall(SYS_arch_prctl, 0x1023, 18) == 0; }  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
 void multiply_tiles(long steps) {
+  if (steps == 0) return;  // tiles may be forbidden
   struct alignas(64) {
     unsigned char palette = 1, start = 0, reserved[14] = {};
     unsigned short row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
@@ -150,11 +151,11 @@ int main(int argc, char** argv) {
   const double gflops = 2.0 * steps * chains * lanes * threads / seconds / 1e9;
 
   seconds = least_seconds(threads, [&](int) { multiply_pairs(steps); });
-  const double bf16_gflops = 1.0 * pair_flops * steps * chains * lanes * threads / seconds / 1e9;
+  const double bf16_gflops = pair_flops == 0 ? 0 : 1.0 * pair_flops * steps * chains * lanes * threads / seconds / 1e9;
 
   const long tile_steps = has_tiles() ? 2'000'000 : 0;
   seconds = least_seconds(threads, [&](int) { multiply_tiles(tile_steps); });
-  const double tile_gflops = 1.0 * tile_flops * tile_steps * threads / seconds / 1e9;
+  const double tile_gflops = tile_steps > 0 ? 1.0 * tile_flops * tile_steps * threads / seconds / 1e9 : 0;
 
   const long count = (256l << 20) / vector_bytes;  // of each thread; more than any cache
   std::vector<std::unique_ptr<Vector[]>> data;

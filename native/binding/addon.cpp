@@ -25,6 +25,11 @@ const char* start() {
   static std::once_flag once;
   static std::string error;
   std::call_once(once, [] {
+    if (const char* way = std::getenv("TSGPT_BF16");
+        way && *way && std::string(way) != "dot" && std::string(way) != "convert") {
+      error = "TSGPT_BF16 is '" + std::string(way) + "'; use 'dot' or 'convert', or leave it to the processor's make";
+      return;
+    }
     if (const char* message = tsgpt::select_instruction_set()) {
       error = message;
       return;
@@ -35,11 +40,6 @@ const char* start() {
         error = "TSGPT_THREADS is '" + std::string(threads) + "'; use a whole number from 1 on";
         return;
       }
-    }
-    if (const char* way = std::getenv("TSGPT_BF16");
-        way && *way && std::string(way) != "dot" && std::string(way) != "convert") {
-      error = "TSGPT_BF16 is '" + std::string(way) + "'; use 'dot' or 'convert', or leave it to the processor's make";
-      return;
     }
     const char* gemm = std::getenv("TSGPT_GEMM");
     if (!gemm || !*gemm || std::string(gemm) == "embedded") return;

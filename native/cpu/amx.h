@@ -2,12 +2,12 @@
 // products of matrices (gemm_amx.h) and attention (attention_amx.h) are made of on processors that have them.
 //
 // A number of another type is cut into bfloat16 pieces that add up to it exactly: float16 into two, float32 into three
-// of 8 bits. Subnormal numbers and pieces count as zero.
+// of 8 bits, each the nearest to what is left. Subnormal numbers, pieces and products count as zero.
 #pragma once
 
 #include <type_traits>
 
-#include "../kernels.h"
+#include "formats.h"
 #include "gemm_pack.h"
 
 #if defined(__AVX512F__)
@@ -18,12 +18,12 @@ using gemm::BFloat16;
 using gemm::Half;
 using gemm::load;
 
-// Rows and columns of C, and numbers of k, that meet at a time: two by two tiles, each 16 rows of 16 pairs.
-constexpr int64_t tile_lanes = 16, tile_numbers = 32, tile_floats = 256, block_lanes = 2 * tile_lanes;
+constexpr int64_t tile_lanes = 16;               // rows of A, or columns of B, in a tile
+constexpr int64_t tile_numbers = 32;             // of each along k: a step
+constexpr int64_t tile_floats = 256;             // a tile's size, in float32 numbers: 16 rows of 16 pairs
+constexpr int64_t block_lanes = 2 * tile_lanes;  // rows and columns of C that are computed together, from two by two tiles
 
-inline int64_t smaller_of(int64_t a, int64_t b) { return a < b ? a : b; }
-
-// Steps of a block that holds k numbers.
+// Steps along k numbers.
 inline int64_t steps_of(int64_t k) { return (k + tile_numbers - 1) / tile_numbers; }
 
 // ------------------------------------------------------------------ tile registers
@@ -59,10 +59,19 @@ struct Tiles {
   asm volatile("tilestored %%tmm" #tile ", (%0,%1,1)" ::"r"(p), "r"(static_cast<int64_t>(row_bytes)) : "memory")
 #define TSGPT_TILE_MULTIPLY(sum, a, b) asm volatile("tdpbf16ps %%tmm" #b ", %%tmm" #a ", %%tmm" #sum:)
 
-// Products of the pieces i of A and j of B count while i + j is at most this.
+// Products of the pieces i of A and j of B count while i + j is at most this. What is left out is at most 2^-24 of the product
+// of the powers of two next below both numbers, of either sign.
 constexpr int most_order = 2;
 
-// sums = (add ? sums : 0) + A B for two by two tiles; each step along k has PA pieces of two tiles of A, then the next.
+// Products of tiles for each tile of C and step.
+template <int PA, int PB>
+constexpr int tile_products = [] {
+  int count = 0;
+  for (int i = 0; i < PA; i++) count += most_order - i < PB - 1 ? most_order - i + 1 : PB;
+  return count;
+}();
+
+// sums = (add ? sums : 0) + A B for two by two tiles. A has, for each step along k, each piece's two tiles; B likewise.
 template <int PA, int PB>
 inline void multiply(int64_t steps, const float* a, const float* b, float* sums, int64_t sums_row, bool add) {
   float* lower = sums + tile_lanes * sums_row;
@@ -84,7 +93,7 @@ inline void multiply(int64_t steps, const float* a, const float* b, float* sums,
     for (int i = 0; i < PA; i++, a += 2 * tile_floats) {
       TSGPT_TILE_LOAD(4, a, 64);
       TSGPT_TILE_LOAD(5, a + tile_floats, 64);
-      int last = smaller_of(PB - 1, most_order - i);
+      int last = smaller(PB - 1, most_order - i);
 #pragma GCC unroll 3
       for (int n = 0; n <= last; n++) {
         int j = i % 2 == 0 ? n : last - n;  // forth and back: where it turns, a piece is used twice
@@ -123,14 +132,21 @@ constexpr PieceOrder piece_order = [] {
   return order;
 }();
 
-// out[piece]: the upper halves of `low` and `high`, then those of what they leave, in the given order.
+// out[piece]: the pieces of `low` and `high`, in the given order. Those before the last are rounded by an addition to the bits;
+// the last, where nothing is left to round, keeps a NaN one.
 template <int N> inline void cut(vf low, vf high, const uint16_t (&order)[32], vf (&out)[N]) {
   const __m512i at = _mm512_load_si512(&order), upper = _mm512_set1_epi32(static_cast<int>(0xffff0000));
-  auto rest_of = [&](vf v) { return v - vf{_mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(v.v), upper))}; };
+  __m512i bits[2];
+  vf rest[2] = {low, high};
 #pragma GCC unroll 3
   for (int piece = 0; piece < N; piece++) {
-    out[piece].v = _mm512_castsi512_ps(_mm512_permutex2var_epi16(_mm512_castps_si512(low.v), at, _mm512_castps_si512(high.v)));
-    if (piece + 1 < N) low = rest_of(low), high = rest_of(high);
+    for (int i = 0; i < 2; i++) {
+      bits[i] = _mm512_castps_si512(rest[i].v);
+      if (piece == N - 1) continue;
+      bits[i] = _mm512_add_epi32(bits[i], _mm512_set1_epi32(0x8000));
+      rest[i] = rest[i] - vf{_mm512_castsi512_ps(_mm512_and_si512(bits[i], upper))};
+    }
+    out[piece].v = _mm512_castsi512_ps(_mm512_permutex2var_epi16(bits[0], at, bits[1]));
   }
 }
 
@@ -176,10 +192,12 @@ inline void pack_tile(const T* p, int64_t lane_stride, int64_t k_stride, int64_t
       pairs_across(2 * r < k ? at : zeros, 2 * r + 1 < k ? at + k_stride : zeros, lanes, row);
     } else if (k == tile_numbers && k_stride == 1) {
       if (!k_inside) ask(p + (r + block_lanes) * lane_stride);
-      pairs_along(p + smaller_of(r, lanes - 1) * lane_stride, row);
+      pairs_along(p + smaller(r, lanes - 1) * lane_stride, row);
     } else {
       T numbers[tile_numbers] = {};
-      for (int64_t s = 0; s < k; s++) numbers[s] = p[smaller_of(r, lanes - 1) * lane_stride + s * k_stride];
+      const T* at = p + smaller(r, lanes - 1) * lane_stride;
+      if (k_stride == 1) std::memcpy(numbers, at, static_cast<size_t>(k) * sizeof(T));
+      for (int64_t s = 0; k_stride != 1 && s < k; s++) numbers[s] = at[s * k_stride];
       pairs_along(static_cast<const T*>(numbers), row);
     }
 #pragma GCC unroll 3
@@ -198,8 +216,8 @@ template <int N, bool k_inside, class T>
 inline void pack_block(const T* p, int64_t lane_stride, int64_t k_stride, int64_t lanes, int64_t k, float* out) {
   for (int64_t s = 0; s < k; s += tile_numbers, out += 2 * N * tile_floats) {
     for (int64_t l = 0; l < lanes; l += tile_lanes) {
-      pack_tile<N, k_inside>(p + l * lane_stride + s * k_stride, lane_stride, k_stride, smaller_of(tile_lanes, lanes - l),
-                             smaller_of(tile_numbers, k - s), out + l / tile_lanes * tile_floats, 2 * tile_floats);
+      pack_tile<N, k_inside>(p + l * lane_stride + s * k_stride, lane_stride, k_stride, smaller(tile_lanes, lanes - l),
+                             smaller(tile_numbers, k - s), out + l / tile_lanes * tile_floats, 2 * tile_floats);
     }
   }
 }
@@ -210,8 +228,8 @@ inline void pack_panels(const T* p, int64_t lane_stride, int64_t k_stride, int64
   int64_t apart = steps_of(k) * 2 * N * tile_floats, at_once = lane_stride == 1 ? tile_numbers : k;
   for (int64_t s = 0; s < k; s += at_once, out += 2 * N * tile_floats) {
     for (int64_t l = 0; l < lanes; l += block_lanes) {
-      pack_block<N, true>(p + l * lane_stride + s * k_stride, lane_stride, k_stride, smaller_of(block_lanes, lanes - l),
-                          smaller_of(at_once, k - s), out + l / block_lanes * apart);
+      pack_block<N, true>(p + l * lane_stride + s * k_stride, lane_stride, k_stride, smaller(block_lanes, lanes - l),
+                          smaller(at_once, k - s), out + l / block_lanes * apart);
     }
   }
 }

@@ -1,13 +1,12 @@
 // Flash attention (Dao et al., FlashAttention, 2022; Dao, FlashAttention-2, 2023): softmax(scale Q K^T + bias) V in tiles of
-// 64 queries by 64 keys with a running maximum and sum, so that no (T, S) matrix is ever stored; tiles, and parts of
-// tiles, that a causal mask or window hides are not computed. The backward pass recomputes the weights from the
+// 64 queries by 64 keys with a running maximum and sum, so that no (T, S) matrix is ever stored; tiles (and, without AMX, parts
+// of tiles) that a causal mask or window hides are not computed. The backward pass recomputes the weights from the
 // maximum and sum of each row. Scores are kept in units of log 2, because 2^x is cheaper than e^x.
 //
 // Forward tasks are (batch, head, 64 queries); few queries against a long cache are cut along the keys instead, and the
 // parts are merged. Backward tasks are (batch, kv head), cut along the queries where those are few. The cuts depend on
 // the sizes alone, and every sum has a fixed order.
 
-#include "../runtime/dispatch.h"
 #include "attention_amx.h"
 #include "attention_tile.h"
 #include "formats.h"
@@ -22,23 +21,16 @@ constexpr int64_t far = int64_t{1} << 40;  // a bound of a Band that hides nothi
 
 const float lane_index[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 
-#if defined(__AVX512F__)
-// Whether products are of bfloat16 numbers, in AMX tiles (attention_amx.h).
-bool in_tiles(const Attention& p) { return p.bf16 && has_amx(); }
-#endif
-
 // What a tile reads and writes on the way, in the thread's scratch memory.
 struct Workspace {
   float *q_t, *dout_t;                 // (head_dim, 64) transposed queries, times scale / ln 2, and output gradients
   float *weights, *grads;              // (keys, queries) scores, then weights; their gradients
   float *extra, *by_query;             // bias or dropout factors by (key, query), and by (query, key)
   float *max, *sum, *delta, *rescale;  // one for each query; backward: of the forward pass, sum as its logarithm
-#if defined(__AVX512F__)
-  PackedTile packed;  // if in_tiles()
-#endif
+  PackedTile packed;                   // if in_tiles()
 };
 
-Workspace workspace(const Attention& p, [[maybe_unused]] bool backward) {
+Workspace workspace(const Attention& p, bool backward) {
   int64_t head_dim = p.head_dim;
   constexpr int64_t square = tile * tile;
   size_t size = static_cast<size_t>(2 * tile * head_dim + 4 * square + 4 * tile);
@@ -51,9 +43,7 @@ Workspace workspace(const Attention& p, [[maybe_unused]] bool backward) {
   w.extra = at, at += square;
   w.by_query = at, at += square;
   w.max = at, w.sum = at + tile, w.delta = at + 2 * tile, w.rescale = at + 3 * tile;
-#if defined(__AVX512F__)
   if (in_tiles(p)) w.packed = packed_tile(head_dim, backward);
-#endif
   return w;
 }
 
@@ -109,9 +99,7 @@ Band band_of(const Attention& p, const QueryTile& t, int64_t key, int64_t keys) 
 
 // The transposed queries times scale / ln 2, in the first `count` lanes of each row. For AMX they stay as they are.
 void pack_queries(const Attention& p, const QueryTile& t, const Workspace& w) {
-#if defined(__AVX512F__)
   if (in_tiles(p)) return pack_columns(t.q, p.q_stride.row, t.count, p.head_dim, w.packed.q_columns);
-#endif
   gemm::pack_panel(t.q, p.q_stride.row, 1, t.count, p.head_dim, w.q_t, tile);
   vf scale = set(p.scale * log2_e);
   for (int64_t d = 0; d < p.head_dim; d++) {
@@ -164,9 +152,8 @@ void dropout_factors(const Attention& p, const QueryTile& t, int64_t key, const 
 // weights[key][query] = scale / ln 2 times the product of key and query
 void score_keys(const Attention& p, const QueryTile& t, int64_t key, const Band& band, const Workspace& w) {
   const float* k = t.k + key * p.k_stride.row;
-#if defined(__AVX512F__)
   if (in_tiles(p)) {
-    multiply_packed(k, p.k_stride.row, 1, band.keys, p.head_dim, w.packed.q_columns, t.count, w.packed.left, w.weights, tile);
+    multiply_in_tiles(k, p.k_stride.row, 1, band.keys, p.head_dim, w.packed.q_columns, t.count, w.packed.left, w.weights, tile);
     vf scale = set(p.scale * log2_e);
     for_query_vectors(band, [&](int64_t i, Range keys) {
       float* s = w.weights + i;
@@ -174,12 +161,11 @@ void score_keys(const Attention& p, const QueryTile& t, int64_t key, const Band&
     });
     return;
   }
-#endif
   multiply_scores(band, k, p.k_stride.row, w.q_t, p.head_dim, w.weights);
 }
 
 // weights[key][query] = the scores of a tile, with bias, -infinity where a mask cuts through a vector. What lies outside
-// keys_of a vector of queries is not written.
+// keys_of a vector of queries is not determined.
 void tile_scores(const Attention& p, const QueryTile& t, int64_t key, const Band& band, const Workspace& w) {
   score_keys(p, t, key, band, w);
   if (p.bias) add_bias(p, t, key, band, w);
@@ -264,20 +250,16 @@ void weighted_values(const Attention& p, const QueryTile& t, int64_t key, const 
                   .c_row = to.out_row,
                   .accumulate = !first,
                   .row_scale = w.rescale};
-#if defined(__AVX512F__)
   if (in_tiles(p)) {
     pack_rows(v, p.v_stride.row, band.keys, p.head_dim, w.packed.right);
-    return multiply_packed<TileColumns>(product, band.keys, w.packed.right, w.packed);
+    return multiply_in_tiles<TileColumns>(product, band.keys, w.packed.right, w.packed);
   }
-#endif
   multiply<TileColumns>(product, [&](int64_t from, int64_t end) { return band.keys_of(from, end); });
 }
 
 void forward_tile(const Attention& p, const QueryTile& t, Range keys, const Partial& to) {
   Workspace w = workspace(p, false);
-#if defined(__AVX512F__)
-  amx::Tiles registers(in_tiles(p));
-#endif
+  Tiles registers(in_tiles(p));
   pack_queries(p, t, w);
   for (int64_t i = 0; i < tile; i++) w.max[i] = -infinity, w.sum[i] = 0;
   for (int64_t key = keys.begin; key < keys.end; key += tile) {
@@ -504,10 +486,8 @@ void add_distances(const Band& band, const float* grads, float* sums) {
 void backward_queries(const AttentionGrad& g, const QueryTile& t, const KeyGrads& to) {
   const Attention& p = g.forward;
   Workspace w = workspace(p, true);
-#if defined(__AVX512F__)
   bool packed = in_tiles(p);
-  amx::Tiles registers(packed);
-#endif
+  Tiles registers(packed);
   const float* dout = g.dout + t.b * g.dout_stride.batch + t.h * g.dout_stride.head + t.row * g.dout_stride.row;
   const float* out = out_rows(p, t);
   float* dq = g.dq + t.b * g.dq_stride.batch + t.h * g.dq_stride.head + t.row * g.dq_stride.row;
@@ -515,14 +495,13 @@ void backward_queries(const AttentionGrad& g, const QueryTile& t, const KeyGrads
   float* dbias = bias_gradient(g, t);
 
   pack_queries(p, t, w);
-#if defined(__AVX512F__)
   if (packed) {
     pack_columns(dout, g.dout_stride.row, t.count, p.head_dim, w.packed.dout_columns);
     pack_rows(dout, g.dout_stride.row, t.count, p.head_dim, w.packed.dout_rows);
     pack_rows(t.q, p.q_stride.row, t.count, p.head_dim, w.packed.q_rows);
+  } else {
+    gemm::pack_panel(dout, g.dout_stride.row, 1, t.count, p.head_dim, w.dout_t, tile);
   }
-#endif
-  gemm::pack_panel(dout, g.dout_stride.row, 1, t.count, p.head_dim, w.dout_t, tile);
   for (int64_t i = 0; i < tile; i++) {
     bool seen = i < t.count && p.lse[2 * (first_row + i)] != -infinity;
     w.max[i] = seen ? p.lse[2 * (first_row + i)] : 0;
@@ -542,13 +521,10 @@ void backward_queries(const AttentionGrad& g, const QueryTile& t, const KeyGrads
     Band band = band_of(p, t, key, smaller(tile, keys.end - key));
     tile_scores(p, t, key, band, w);
     const float *k = t.k + key * p.k_stride.row, *v = t.v + key * p.v_stride.row;
-#if defined(__AVX512F__)
     if (packed) {
-      multiply_packed(v, p.v_stride.row, 1, band.keys, p.head_dim, w.packed.dout_columns, t.count, w.packed.left, w.grads,
-                      tile);
-    } else
-#endif
-      multiply_scores(band, v, p.v_stride.row, w.dout_t, p.head_dim, w.grads);
+      multiply_in_tiles(v, p.v_stride.row, 1, band.keys, p.head_dim, w.packed.dout_columns, t.count, w.packed.left, w.grads,
+                        tile);
+    } else multiply_scores(band, v, p.v_stride.row, w.dout_t, p.head_dim, w.grads);
     if (p.dropout > 0) dropout_factors(p, t, key, band, w);
     tile_gradients(band, p.dropout > 0, w);
 
@@ -580,15 +556,12 @@ void backward_queries(const AttentionGrad& g, const QueryTile& t, const KeyGrads
                     .c_row = g.dq_stride.row,
                     .alpha = p.scale,
                     .accumulate = key != keys.begin};
-#if defined(__AVX512F__)
     if (packed) {
-      multiply_packed<TileRows>(dv, t.count, w.packed.dout_rows, w.packed);
-      multiply_packed<TileRows>(dk, t.count, w.packed.q_rows, w.packed);
+      multiply_in_tiles<TileRows>(dv, t.count, w.packed.dout_rows, w.packed);
+      multiply_in_tiles<TileRows>(dk, t.count, w.packed.q_rows, w.packed);
       pack_rows(k, p.k_stride.row, band.keys, p.head_dim, w.packed.right);
-      multiply_packed<TileColumns>(dq_tile, band.keys, w.packed.right, w.packed);
-    } else
-#endif
-    {
+      multiply_in_tiles<TileColumns>(dq_tile, band.keys, w.packed.right, w.packed);
+    } else {
       multiply<TileRows>(dv, queries_of);
       multiply<TileRows>(dk, queries_of);
       multiply<TileColumns>(dq_tile, keys_of);

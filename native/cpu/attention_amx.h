@@ -1,20 +1,16 @@
 // Attention's products of a tile on AMX, for bfloat16 queries, keys and values: what attention_tile.h does with vectors.
 // Weights and their gradients are rounded to bfloat16 before they are multiplied; scores, softmax and all sums are float32.
 //
-// Left factors are packed as they are used, at a few hundred cycles for 64 rows. What a tile of queries multiplies again and
-// again (Q, dO) is packed once.
+// Left factors are packed as they are used; right factors that a tile of queries multiplies again and again (Q, dO) once. The
+// other instruction sets have the same names, which do nothing: there in_tiles() is always false.
 #pragma once
 
+#include "../runtime/dispatch.h"
 #include "amx.h"
 #include "attention_tile.h"
 #include "formats.h"
 
-#if defined(__AVX512F__)
-
 namespace tsgpt::TSGPT_NS::attention {
-
-// Floats of a packed right factor of k numbers and `cols` columns.
-inline int64_t packed_size(int64_t k, int64_t cols) { return amx::steps_of(k) * amx::steps_of(cols) * 2 * amx::tile_floats; }
 
 // The packed operands of a task, in the thread's scratch memory.
 struct PackedTile {
@@ -22,6 +18,16 @@ struct PackedTile {
   float *q_rows, *dout_rows;        // Q and dO as right factors, k along the queries
   float *left, *right, *product;    // of one product
 };
+
+#if defined(__AVX512F__)
+
+// Whether products are of bfloat16 numbers, in AMX tiles.
+inline bool in_tiles(const Attention& p) { return p.bf16 && has_amx(); }
+
+using amx::Tiles;
+
+// Floats of a packed right factor of k numbers and `cols` columns.
+inline int64_t packed_size(int64_t k, int64_t cols) { return amx::steps_of(k) * amx::steps_of(cols) * 2 * amx::tile_floats; }
 
 // `backward` also has what only gradients need.
 inline PackedTile packed_tile(int64_t head_dim, bool backward) {
@@ -45,20 +51,20 @@ inline PackedTile packed_tile(int64_t head_dim, bool backward) {
 // x (count, k) as the right factor x^T: each row of x is a column.
 inline void pack_columns(const float* x, int64_t row, int64_t count, int64_t k, float* to) {
   for (int64_t i = 0; i < count; i += amx::block_lanes, to += packed_size(k, amx::block_lanes)) {
-    amx::pack_block<1, false>(x + i * row, row, 1, amx::smaller_of(amx::block_lanes, count - i), k, to);
+    amx::pack_block<1, false>(x + i * row, row, 1, smaller(amx::block_lanes, count - i), k, to);
   }
 }
 
 // x (k, cols) as the right factor x.
 inline void pack_rows(const float* x, int64_t row, int64_t k, int64_t cols, float* to) {
   for (int64_t d = 0; d < cols; d += amx::block_lanes, to += packed_size(k, amx::block_lanes)) {
-    amx::pack_block<1, false>(x + d, 1, row, amx::smaller_of(amx::block_lanes, cols - d), k, to);
+    amx::pack_block<1, false>(x + d, 1, row, smaller(amx::block_lanes, cols - d), k, to);
   }
 }
 
 // c (rows, cols), both rounded up to blocks, = A B for a left factor that lies `a_row`, `a_col` apart and a packed right one.
-inline void multiply_packed(const float* a, int64_t a_row, int64_t a_col, int64_t rows, int64_t k, const float* right,
-                            int64_t cols, float* left, float* c, int64_t c_row) {
+inline void multiply_in_tiles(const float* a, int64_t a_row, int64_t a_col, int64_t rows, int64_t k, const float* right,
+                              int64_t cols, float* left, float* c, int64_t c_row) {
   amx::pack_panels<1>(a, a_row, a_col, rows, k, left);
   for (int64_t i = 0; i < rows; i += amx::block_lanes, left += packed_size(k, amx::block_lanes)) {
     const float* b = right;
@@ -69,9 +75,9 @@ inline void multiply_packed(const float* a, int64_t a_row, int64_t a_col, int64_
 }
 
 // multiply<Layout>() for `k` steps, with B packed as `right`.
-template <class Layout> inline void multiply_packed(const Product& p, int64_t k, const float* right, const PackedTile& w) {
+template <class Layout> inline void multiply_in_tiles(const Product& p, int64_t k, const float* right, const PackedTile& w) {
   int64_t row = amx::steps_of(p.cols) * amx::block_lanes;
-  multiply_packed(p.a, Layout::row, Layout::step, p.rows, k, right, p.cols, w.left, w.product, row);
+  multiply_in_tiles(p.a, Layout::row, Layout::step, p.rows, k, right, p.cols, w.left, w.product, row);
   vf alpha = set(p.alpha);
   for (int64_t i = 0; i < p.rows; i++) {
     const float* sums = w.product + i * row;
@@ -84,6 +90,19 @@ template <class Layout> inline void multiply_packed(const Product& p, int64_t k,
   }
 }
 
-}  // namespace tsgpt::TSGPT_NS::attention
+#else
+
+struct Tiles {
+  explicit Tiles(bool) {}
+};
+inline bool in_tiles(const Attention&) { return false; }
+inline PackedTile packed_tile(int64_t, bool) { return {}; }
+inline void pack_columns(const float*, int64_t, int64_t, int64_t, float*) {}
+inline void pack_rows(const float*, int64_t, int64_t, int64_t, float*) {}
+inline void multiply_in_tiles(const float*, int64_t, int64_t, int64_t, int64_t, const float*, int64_t, float*, float*,
+                              int64_t) {}
+template <class> inline void multiply_in_tiles(const Product&, int64_t, const float*, const PackedTile&) {}
 
 #endif
+
+}  // namespace tsgpt::TSGPT_NS::attention

@@ -1,6 +1,7 @@
 // Matrix products: C = alpha A B + beta C (+ bias), batched, any strides, float32, half types and float64.
-// bfloat16 (and float32 where the caller allows it to be rounded) is multiplied in pairs by the dot product instruction
-// where that is fast; everywhere else half types become float32 while they are packed.
+// On processors with AMX all but small products of float32 and half types take another way, gemm_amx.h. Without it bfloat16
+// (and float32 where the caller allows it to be rounded) is multiplied in pairs by the dot product instruction where that is
+// fast; everywhere else half types become float32 while they are packed.
 //
 // C is cut into tiles of rows and columns, the tasks of the pool. A task walks along k in blocks; per block it packs
 // its columns of B (into its own level-2 cache, never through memory) and then goes over panels of A, which stay in
@@ -227,7 +228,7 @@ template <class TA, class TB> void run_skinny(const Gemm& g) {
   }
 }
 
-// The most rows for which streaming B is not slower than packing it, on every instruction set. To compare, set it to 0
+// The most rows for which streaming B is not slower than packing it, on every instruction set but AMX. To compare, set it to 0
 // and run `npm run bench -- gemm --threads 1`: streamed, 8 x 768 x 768 runs at 76 GFLOP/s there.
 constexpr int64_t skinny_rows = 16;
 

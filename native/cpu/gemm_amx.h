@@ -1,15 +1,15 @@
 // Matrix products on AMX, of bfloat16 numbers or of the pieces of others (amx.h): two of float16, three of float32.
 //
-// The products of pieces are summed like any others, apart from those below 2^-24 of the whole: a float32 product takes 6
-// tile products instead of 9, a float16 product 4. A core multiplies 16 to 18 times as many bfloat16 numbers by
-// tiles as float32 numbers by vectors, so even six products are twice as fast; and they are no less exact, since a sum is
-// rounded less often (docs/benchmarking.md).
+// A float32 product takes 6 tile products instead of 9, without those below 2^-24 of the whole; a float16 product takes 4. A
+// core multiplies 15 times as many bfloat16 numbers by tiles as float32 numbers by vectors, so even six products are faster
+// than fma; and they are no less exact, since a sum is rounded less often (both measured: docs/benchmarking.md).
 //
 // The blocking is that of gemm.cpp: a task packs its columns of B into level 2, then goes over panels of 32 rows of A,
-// packed into level 1 along a chunk of k, which meet all columns. The sums of a panel wait in level 2 between chunks.
+// packed into level 1 along a chunk of k, which meet all columns. The sums of a panel wait beside B between chunks; where
+// B is packed in several parts along k, those of all panels do.
 //
-// Subnormal pieces count as zero, so a float32 below 2^-102 keeps fewer bits. An infinity has no pieces: its sums come out
-// as NaN, and every NaN is computed again from the operands, number by number.
+// Tiles know no subnormal numbers: a product of two numbers keeps fewer bits where it is below 2^-102, and is 0 below 2^-126.
+// An infinity has no pieces: its sums come out as NaN, and every NaN is computed again from the operands.
 #pragma once
 
 #include <algorithm>
@@ -23,10 +23,9 @@ namespace tsgpt::TSGPT_NS::gemm {
 
 using namespace amx;
 
-// The longest part of k whose columns of B are packed together, and most bytes of them (of the 2 MB of level 2) and of a
-// panel of A (of the 48 KB of level 1, which columns of B pass through). More pieces want shorter parts and so more columns
-// that a packed panel meets: 1024 x 768 x 3072 float32 at 450 GFLOP/s with parts of 256, at 400 with 1024; bfloat16 at
-// 1.95 TFLOP/s with 1024, at 1.7 with 512 (two cores of a Granite Rapids).
+// The longest part of k whose columns of B are packed together, most bytes of these columns (in the 2 MB of level 2), and most
+// bytes of a panel of A (in the 48 KB of level 1, which the columns pass through). With more pieces parts are shorter, so that
+// a panel meets more columns.
 template <int PB> constexpr int64_t longest_part = PB == 1 ? 1024 : 256;
 template <int PB> constexpr int64_t most_packed_b = (PB == 1 ? 1280 : 768) << 10;
 template <int PA> constexpr int64_t most_panel = (PA == 1 ? 16 : 24) << 10;
@@ -35,19 +34,18 @@ template <int PA> constexpr int64_t most_panel = (PA == 1 ? 16 : 24) << 10;
 constexpr int64_t panels_together = 4;
 
 // Equal parts of k, whole steps, none longer than `longest`.
-inline int64_t part_of(int64_t k, int64_t longest) {
-  return div_up(div_up(k, div_up(k, longest)), tile_numbers) * tile_numbers;
-}
+inline int64_t part_of(int64_t k, int64_t longest) { return steps_of(div_up(k, div_up(k, longest))) * tile_numbers; }
 
-// The sums that are NaN again, from the operands: right where the numbers are infinite, which have no pieces.
+// The sums that are NaN again, from the operands: right where the numbers are infinite, which have no pieces. n: to
+// block_lanes.
 template <class TA, class TB>
 inline void repair(const TA* a, int64_t a_col, const TB* b, int64_t b_row, int64_t b_col, int64_t k, float* sums, int64_t n) {
-  for (int64_t j = 0; j < n; j++) {
-    if (sums[j] == sums[j]) continue;
-    float sum = 0;
-    for (int64_t s = 0; s < k && sum == sum; s++) sum += to_float(a[s * a_col]) * to_float(b[s * b_row + j * b_col]);
-    sums[j] = sum;
+  float again[block_lanes] = {};
+  for (int64_t s = 0; s < k; s++, a += a_col, b += b_row) {
+    float x = to_float(*a);
+    for (int64_t j = 0; j < n; j++) again[j] += x * to_float(b[j * b_col]);
   }
+  for (int64_t j = 0; j < n; j++) sums[j] = sums[j] == sums[j] ? sums[j] : again[j];
 }
 
 inline void add_block(const float* from, float* to, int64_t to_row) {
@@ -65,7 +63,9 @@ inline bool any_nan(const float* p, int64_t n) {
   return nan != 0;
 }
 
-// Whether packing pays: as measured against the vectors of AVX-512, with B in memory and near.
+// Whether packing pays. Against the vectors of a Granite Rapids, 64 cubed runs at 56 instead of 38 GFLOP/s in bfloat16 and
+// 9 x 768 x 768 faster by some percent; float16 gains from 16 rows on; in float32 128 cubed loses (156 instead of 179), 192
+// cubed gains (259 instead of 238), 32 x 768 x 768 is even.
 template <class TA, class TB, bool rounded> inline bool pieces_pay(const Gemm& g) {
   constexpr int most = std::max(pieces<TA, rounded>, pieces<TB, rounded>),
                 least = std::min(pieces<TA, rounded>, pieces<TB, rounded>);
@@ -82,16 +82,15 @@ template <class TA, class TB, bool rounded> void run_pieces(const Gemm& g) {
   int64_t chunk = part_of(part, most_panel<PA> / (4 * a_step) * tile_numbers);
   int64_t most_blocks = most_packed_b<PB> / (4 * b_step * steps);
   int64_t group = g.a_col == 1 ? 1 : panels_together;  // of panels
-  double tile_products = PA == 1 && PB == 1 ? 1 : PA == PB ? 2 * PA : PA + PB - 1;
-  Grid grid = choose_grid(g, {block_lanes, most_blocks, block_lanes, tile_products / 14, 20, 20});
+  Grid grid = choose_grid(g, {block_lanes, most_blocks, block_lanes, tile_products<PA, PB> / 14.0, 20, 20});
   int64_t tiles = grid.row_tiles * grid.col_tiles, col_blocks = div_up(grid.cols, block_lanes);
-  int64_t most_rows = div_up(g.m, grid.row_tiles), most_panels = div_up(most_rows, block_lanes) + 1;
+  int64_t most_rows = div_up(g.m, grid.row_tiles), most_panels = div_up(most_rows, block_lanes);
   int64_t sums_row = col_blocks * block_lanes + tile_lanes;  // an odd multiple of 64 bytes: rows in many sets of level 1
   int64_t b_size = col_blocks * steps * b_step, a_size = group * (chunk / tile_numbers) * a_step;
   int64_t sums_size = block_lanes * sums_row * (parts > 1 ? most_panels : group);
   // Whole blocks of C that are but sums are written as such.
   bool plain = one_piece && parts == 1 && g.type_c == DType::float32 && g.alpha == 1 && g.beta == 0 && !g.bias;
-  parallel_unless(is_tiny(g), g.batch * tiles, [&](int64_t task) {
+  parallel(g.batch * tiles, [&](int64_t task) {
     int64_t batch = task / tiles, tile = task % tiles;
     int64_t i0 = grid.row_begin(g.m, tile % grid.row_tiles), rows = grid.row_begin(g.m, tile % grid.row_tiles + 1) - i0;
     int64_t j0 = tile / grid.row_tiles * grid.cols, cols = min_of(grid.cols, g.n - j0);
@@ -102,7 +101,7 @@ template <class TA, class TB, bool rounded> void run_pieces(const Gemm& g) {
     const TB* b = static_cast<const TB*>(g.b) + batch * g.b_batch + j0 * g.b_col;
     Tiles registers;
     for (int64_t k0 = 0; k0 < g.k; k0 += part) {
-      int64_t k = min_of(part, g.k - k0), k_steps = div_up(k, tile_numbers);
+      int64_t k = min_of(part, g.k - k0), k_steps = steps_of(k);
       for (int64_t j = 0; j < cols; j += block_lanes) {
         pack_block<PB, false>(b + k0 * g.b_row + j * g.b_col, g.b_col, g.b_row, min_of(block_lanes, cols - j), k,
                               packed_b + j / block_lanes * k_steps * b_step);
@@ -112,7 +111,7 @@ template <class TA, class TB, bool rounded> void run_pieces(const Gemm& g) {
         float* panels = sums + (parts > 1 ? i * sums_row : 0);
         float* c = static_cast<float*>(g.c) + batch * g.c_batch + (i0 + i) * g.c_row + j0;  // if `plain`
         for (int64_t s = 0; s < k; s += chunk) {
-          int64_t numbers = min_of(chunk, k - s), chunk_steps = div_up(numbers, tile_numbers);
+          int64_t numbers = min_of(chunk, k - s), chunk_steps = steps_of(numbers);
           pack_panels<PA>(a + i * g.a_row + (k0 + s) * g.a_col, g.a_row, g.a_col, height, numbers, packed_a);
           for (int64_t r = 0; r < height; r += block_lanes) {
             const float *panel = packed_a + r / block_lanes * chunk_steps * a_step,

@@ -6,7 +6,7 @@
 
 namespace tsgpt::TSGPT_NS::gemm {
 
-// Scratch slot of this file, so that kernels which call it from their own tasks can use the others.
+// Scratch slot of the matrix products, so that kernels which call it from their own tasks can use the others.
 constexpr int scratch_slot = 3;
 
 inline int64_t div_up(int64_t a, int64_t b) { return (a + b - 1) / b; }

@@ -73,8 +73,8 @@ bool has_avx512() {
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
 }
 
-// AMX with bfloat16, in every thread from now on: Linux keeps its registers only for processes that have asked.
-bool has_amx_tiles() {
+// Whether there is AMX with bfloat16. Asks Linux, which keeps its registers only for processes that do, for all threads.
+bool enable_amx() {
 #if defined(__linux__)
   static const bool granted = [] {
     constexpr unsigned tiles_and_bf16 = 1u << 24 | 1u << 22, dot_bf16 = 1u << 5;
@@ -94,7 +94,7 @@ bool has_amx_tiles() {
 // Best first.
 const InstructionSet sets[] = {
 #if defined(__x86_64__)
-    {"amx", has_amx_tiles, avx512::fill_table},  // AVX-512 with matrix products in tiles (cpu/gemm_amx.h)
+    {"amx", enable_amx, avx512::fill_table},  // AVX-512 with matrix products in tiles (cpu/gemm_amx.h)
     {"avx512", has_avx512, avx512::fill_table},
     {"avx2", has_avx2, avx2::fill_table},
 #endif
@@ -113,11 +113,11 @@ const char* setting(const char* name) {
 
 const char* select_instruction_set() {
   const char* wanted = setting("TSGPT_ISA");
-  bool vectors = setting("TSGPT_BF16") != nullptr;  // which chooses between two ways of AVX-512's vectors
+  bool wants_vectors = setting("TSGPT_BF16") != nullptr;  // it chooses between two ways of AVX-512
   for (const InstructionSet& set : sets) {
     if (wanted ? std::strcmp(wanted, set.name) != 0 : !set.supported()) continue;
     if (!set.supported()) break;
-    if (vectors && std::strcmp(set.name, "amx") == 0) {
+    if (wants_vectors && std::strcmp(set.name, "amx") == 0) {
       if (wanted) return "TSGPT_BF16 chooses between ways of avx512: leave it out, or set TSGPT_ISA to avx512";
       continue;
     }

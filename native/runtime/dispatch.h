@@ -6,7 +6,8 @@
 
 namespace tsgpt {
 
-// Fills `kernels`. Returns null, or why it cannot be done (TSGPT_ISA names a set that is unknown or not there).
+// Fills `kernels`. Returns null, or why it cannot be done: TSGPT_ISA names a set that is
+// unknown or not there, or one that TSGPT_BF16 does not go with.
 const char* select_instruction_set();
 
 const char* instruction_set();             // the set in use: "amx", "avx512", "avx2" or "base"

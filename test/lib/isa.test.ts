@@ -12,6 +12,14 @@ const run = promisify(execFile);
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const { isa, availableIsas } = nativeInfo();
 
+/** Loads the module in a process with these settings. */
+function load(settings: Record<string, string>): Promise<unknown> {
+  const env = { ...process.env, TSGPT_ISA: '', TSGPT_BF16: '', ...settings };
+  const built = fileURLToPath(new URL('../../build/Release/tsgpt.node', import.meta.url));
+  const addon = JSON.stringify(process.env.TSGPT_ADDON ?? built);
+  return run(process.execPath, ['-e', `require(${addon})`], { env });
+}
+
 describe('instruction sets', () => {
   const others = availableIsas.split(',').filter((name) => name !== isa);
 
@@ -19,10 +27,17 @@ describe('instruction sets', () => {
     '%s passes the table of operations and the large products',
     async (name) => {
       const vitest = fileURLToPath(new URL('vitest.mjs', import.meta.resolve('vitest/package.json')));
-      const env = { ...process.env, TSGPT_ISA: name, NO_COLOR: '1' };
+      const env = { ...process.env, TSGPT_ISA: name, TSGPT_BF16: '', NO_COLOR: '1' };
       const { stdout } = await run(
         process.execPath,
-        [vitest, 'run', 'test/lib/ops.test.ts', 'test/lib/products.test.ts', '--reporter=dot'],
+        [
+          vitest,
+          'run',
+          'test/lib/ops.test.ts',
+          'test/lib/products.test.ts',
+          'test/lib/tiles.test.ts',
+          '--reporter=dot',
+        ],
         {
           cwd: root,
           env,
@@ -42,11 +57,13 @@ describe('instruction sets', () => {
     ['TSGPT_THREADS', 'two', 'use a whole number from 1 on'],
     ['TSGPT_THREADS', '0', 'use a whole number from 1 on'],
   ])('%s=%s is refused when the module is loaded', async (name, value, remedy) => {
-    const env = { ...process.env, [name]: value };
-    const built = fileURLToPath(new URL('../../build/Release/tsgpt.node', import.meta.url));
-    const addon = JSON.stringify(process.env.TSGPT_ADDON ?? built);
-    const loading = run(process.execPath, ['-e', `require(${addon})`], { env });
+    const loading = load({ [name]: value });
     await expect(loading).rejects.toThrow(`${name} is '${value}'`);
     await expect(loading).rejects.toThrow(remedy);
+  });
+
+  it.skipIf(!availableIsas.split(',').includes('amx'))('amx does not go with TSGPT_BF16', async () => {
+    const loading = load({ TSGPT_ISA: 'amx', TSGPT_BF16: 'dot' });
+    await expect(loading).rejects.toThrow('TSGPT_BF16 chooses between ways of avx512: leave it out');
   });
 });

@@ -21,7 +21,7 @@ import {
   transpose,
   type Tensor,
 } from '../../lib/index.js';
-import { bits, fromNumbers, roundings, uniform } from '../support/compare.js';
+import { bits, fromNumbers, matrixProduct, roundings, uniform } from '../support/compare.js';
 import { expectClose } from '../support/golden.js';
 import { inLayout } from '../support/layouts.js';
 
@@ -29,22 +29,6 @@ afterEach(() => setFloat32MatmulPrecision('highest'));
 
 const rounded = (values: Float64Array): Float64Array =>
   to(fromNumbers(values, [values.length], 'float32'), 'bfloat16').toFloat64Array();
-
-/** a (m, k) times b (k, n) in float64, and for each element the sum of the products' sizes. */
-function reference(a: Float64Array, b: Float64Array, m: number, k: number, n: number) {
-  const product = new Float64Array(m * n);
-  const size = new Float64Array(m * n);
-  for (let i = 0; i < m; i++) {
-    for (let s = 0; s < k; s++) {
-      for (let j = 0; j < n; j++) {
-        const term = a[i * k + s] * b[s * n + j];
-        product[i * n + j] += term;
-        size[i * n + j] += Math.abs(term);
-      }
-    }
-  }
-  return { product, size };
-}
 
 /** Odd sizes, tails in every dimension, k beyond a block, rows beyond the streamed ones. */
 const shapes: readonly (readonly [m: number, k: number, n: number])[] = [
@@ -59,7 +43,7 @@ const shapes: readonly (readonly [m: number, k: number, n: number])[] = [
 describe.each(shapes)('a product of %i x %i x %i', (m, k, n) => {
   const a = rounded(uniform(m * k, -1, 1, 1));
   const b = rounded(uniform(k * n, -1, 1, 2));
-  const { product, size } = reference(a, b, m, k, n);
+  const { product, size } = matrixProduct(a, b, m, k, n);
 
   // All inputs are bfloat16 numbers, so nothing is lost but float32's rounding of the sums.
   const check = (c: Tensor): void => {
@@ -155,12 +139,12 @@ describe('setFloat32MatmulPrecision', () => {
 });
 
 const { isa, bf16Dot } = nativeInfo();
-it.skipIf(process.env.TSGPT_BF16 !== undefined || !(bf16Dot || isa === 'amx'))(
-  'passes where bfloat16 is converted to float32',
-  async () => {
+it.skipIf(process.env.TSGPT_BF16 !== undefined || !(bf16Dot || isa === 'amx')).each(['dot', 'convert'])(
+  'passes with TSGPT_BF16=%s',
+  async (way) => {
     const vitest = fileURLToPath(new URL('vitest.mjs', import.meta.resolve('vitest/package.json')));
     const args = [vitest, 'run', fileURLToPath(import.meta.url), '--reporter=dot'];
-    const env = { ...process.env, TSGPT_ISA: 'avx512', TSGPT_BF16: 'convert', NO_COLOR: '1' };
+    const env = { ...process.env, TSGPT_ISA: 'avx512', TSGPT_BF16: way, NO_COLOR: '1' };
     const { stdout } = await promisify(execFile)(process.execPath, args, { env });
     expect(stdout).toMatch(/Tests\s+\d+ passed/);
   },

@@ -42,6 +42,29 @@ export function uniform(count: number, low: number, high: number, seed: number):
   return values;
 }
 
+/** a (m, k) times b (k, n) in float64, and for each element the sum of the products' sizes. */
+export function matrixProduct(
+  a: Float64Array,
+  b: Float64Array,
+  m: number,
+  k: number,
+  n: number,
+): { product: Float64Array; size: Float64Array } {
+  const product = new Float64Array(m * n);
+  const size = new Float64Array(m * n);
+  for (let i = 0; i < m; i++) {
+    for (let s = 0; s < k; s++) {
+      const x = a[i * k + s];
+      for (let j = 0; j < n; j++) {
+        const term = x * b[s * n + j];
+        product[i * n + j] += term;
+        size[i * n + j] += Math.abs(term);
+      }
+    }
+  }
+  return { product, size };
+}
+
 /** A tensor of the given numbers. */
 export function fromNumbers(values: ArrayLike<number>, shape: readonly number[], dtype: DType): Tensor {
   return tensor(Float64Array.from(values), { shape, dtype });
