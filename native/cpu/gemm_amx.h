@@ -131,13 +131,11 @@ template <class TA, class TB, bool rounded> void run_pieces(const Gemm& g) {
                 add_block(chunk_sums, block, sums_row);
               }
               if (k0 + s + numbers < g.k) continue;
-              for (int64_t row = 0; row < m; row++, block += sums_row) {
-                if constexpr (!one_piece) {
-                  if (any_nan(block, n)) {
-                    repair(a + (i + r + row) * g.a_row, g.a_col, b + j * g.b_col, g.b_row, g.b_col, g.k, block, n);
-                  }
+              for (int64_t row = i + r; row < i + r + m; row++, block += sums_row) {
+                if (!one_piece && any_nan(block, n)) {
+                  repair(a + row * g.a_row, g.a_col, b + j * g.b_col, g.b_row, g.b_col, g.k, block, n);
                 }
-                finish_row(g, batch, i0 + i + r + row, j0 + j, block, n);
+                finish_row(g, batch, i0 + row, j0 + j, block, n);
               }
             }
           }
@@ -149,10 +147,15 @@ template <class TA, class TB, bool rounded> void run_pieces(const Gemm& g) {
 
 // Does the product if tiles are faster, and answers whether they are.
 template <class TA, class TB> bool run_tiles_of_pieces(const Gemm& g) {
+  auto run_if_they_pay = [&](auto rounded) {
+    if (!pieces_pay<TA, TB, rounded>(g)) return false;
+    run_pieces<TA, TB, rounded>(g);
+    return true;
+  };
   if constexpr (!std::is_same_v<TA, Half> && !std::is_same_v<TB, Half>) {
-    if (sizeof(TA) == 2 || g.bf16) return pieces_pay<TA, TB, true>(g) && (run_pieces<TA, TB, true>(g), true);
+    if (sizeof(TA) == 2 || g.bf16) return run_if_they_pay(std::true_type());
   }
-  return pieces_pay<TA, TB, false>(g) && (run_pieces<TA, TB, false>(g), true);
+  return run_if_they_pay(std::false_type());
 }
 
 }  // namespace tsgpt::TSGPT_NS::gemm

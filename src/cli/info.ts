@@ -60,8 +60,7 @@ function machineRows(report: ReturnType<typeof describe>): Record<string, string
 }
 
 function bfloat16Way({ instruction_set, bf16_dot }: ReturnType<typeof describe>): string {
-  if (instruction_set === 'amx')
-    return "multiplied in the processor's AMX tiles, as are the pieces of other types";
+  if (instruction_set === 'amx') return "multiplied in the processor's AMX tiles";
   if (bf16_dot) return "multiplied by the processor's dot product instruction";
   return 'converted to float32 and multiplied as such';
 }

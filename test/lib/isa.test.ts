@@ -35,7 +35,7 @@ describe('instruction sets', () => {
           'run',
           'test/lib/ops.test.ts',
           'test/lib/products.test.ts',
-          'test/lib/tiles.test.ts',
+          'test/lib/attention-bfloat16.test.ts',
           '--reporter=dot',
         ],
         {

@@ -83,7 +83,7 @@ describe.each(shapes)('%i x %i x %i', (m, k, n) => {
     });
   });
 
-  // The result is rounded to 8 or 11 bits, or stays float32 beside a float32 operand.
+  // The result is rounded to 8 or 11 bits, half a unit of the last, or stays float32 beside a float32 operand.
   it.each([
     ['bfloat16', 'bfloat16', 2 ** 16],
     ['float16', 'float16', 2 ** 13],
