@@ -270,7 +270,12 @@ export const parts = {
     tolerance: 1e-3,
     sameWeights: true,
     tasks({ quick }) {
-      const task = { config: presets.C.config, prompt: quick ? 128 : 512, new: quick ? 16 : 128 };
+      const task = {
+        config: presets.C.config,
+        prompt: quick ? 128 : 512,
+        new: quick ? 16 : 128,
+        prefills: quick ? 1 : 5,
+      };
       return [{ ...task, name: 'float32' }, inBfloat16({ ...task, name: 'weights' })];
     },
   },

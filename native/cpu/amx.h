@@ -188,7 +188,7 @@ inline void pack_tile(const T* p, int64_t lane_stride, int64_t k_stride, int64_t
     vf row[N];
     if (across) {
       const T* at = p + 2 * r * k_stride;
-      if (!k_inside) ask(at + tile_numbers * k_stride), ask(at + (tile_numbers + 1) * k_stride);
+      if (!k_inside) ask(at + 2 * block_lanes), ask(at + 2 * block_lanes + k_stride);
       pairs_across(2 * r < k ? at : zeros, 2 * r + 1 < k ? at + k_stride : zeros, lanes, row);
     } else if (k == tile_numbers && k_stride == 1) {
       if (!k_inside) ask(p + (r + block_lanes) * lane_stride);
@@ -222,14 +222,15 @@ inline void pack_block(const T* p, int64_t lane_stride, int64_t k_stride, int64_
   }
 }
 
-// As many blocks as `lanes` takes. Where lanes lie side by side all blocks take a step before the next one's turn.
-template <int N, class T>
-inline void pack_panels(const T* p, int64_t lane_stride, int64_t k_stride, int64_t lanes, int64_t k, float* out) {
+// As many blocks as `lanes` takes. Where lanes lie side by side all blocks take a step before the next one's turn, so that
+// long runs are read.
+template <int N, bool k_inside, class T>
+inline void pack_blocks(const T* p, int64_t lane_stride, int64_t k_stride, int64_t lanes, int64_t k, float* out) {
   int64_t apart = steps_of(k) * 2 * N * tile_floats, at_once = lane_stride == 1 ? tile_numbers : k;
   for (int64_t s = 0; s < k; s += at_once, out += 2 * N * tile_floats) {
     for (int64_t l = 0; l < lanes; l += block_lanes) {
-      pack_block<N, true>(p + l * lane_stride + s * k_stride, lane_stride, k_stride, smaller(block_lanes, lanes - l),
-                          smaller(at_once, k - s), out + l / block_lanes * apart);
+      pack_block<N, k_inside>(p + l * lane_stride + s * k_stride, lane_stride, k_stride, smaller(block_lanes, lanes - l),
+                              smaller(at_once, k - s), out + l / block_lanes * apart);
     }
   }
 }

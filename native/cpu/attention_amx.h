@@ -50,22 +50,18 @@ inline PackedTile packed_tile(int64_t head_dim, bool backward) {
 
 // x (count, k) as the right factor x^T: each row of x is a column.
 inline void pack_columns(const float* x, int64_t row, int64_t count, int64_t k, float* to) {
-  for (int64_t i = 0; i < count; i += amx::block_lanes, to += packed_size(k, amx::block_lanes)) {
-    amx::pack_block<1, false>(x + i * row, row, 1, smaller(amx::block_lanes, count - i), k, to);
-  }
+  amx::pack_blocks<1, false>(x, row, 1, count, k, to);
 }
 
 // x (k, cols) as the right factor x.
 inline void pack_rows(const float* x, int64_t row, int64_t k, int64_t cols, float* to) {
-  for (int64_t d = 0; d < cols; d += amx::block_lanes, to += packed_size(k, amx::block_lanes)) {
-    amx::pack_block<1, false>(x + d, 1, row, smaller(amx::block_lanes, cols - d), k, to);
-  }
+  amx::pack_blocks<1, false>(x, 1, row, cols, k, to);
 }
 
 // c (rows, cols), both rounded up to blocks, = A B for a left factor that lies `a_row`, `a_col` apart and a packed right one.
 inline void multiply_in_tiles(const float* a, int64_t a_row, int64_t a_col, int64_t rows, int64_t k, const float* right,
                               int64_t cols, float* left, float* c, int64_t c_row) {
-  amx::pack_panels<1>(a, a_row, a_col, rows, k, left);
+  amx::pack_blocks<1, true>(a, a_row, a_col, rows, k, left);
   for (int64_t i = 0; i < rows; i += amx::block_lanes, left += packed_size(k, amx::block_lanes)) {
     const float* b = right;
     for (int64_t j = 0; j < cols; j += amx::block_lanes, b += packed_size(k, amx::block_lanes)) {

@@ -102,17 +102,14 @@ template <class TA, class TB, bool rounded> void run_pieces(const Gemm& g) {
     Tiles registers;
     for (int64_t k0 = 0; k0 < g.k; k0 += part) {
       int64_t k = min_of(part, g.k - k0), k_steps = steps_of(k);
-      for (int64_t j = 0; j < cols; j += block_lanes) {
-        pack_block<PB, false>(b + k0 * g.b_row + j * g.b_col, g.b_col, g.b_row, min_of(block_lanes, cols - j), k,
-                              packed_b + j / block_lanes * k_steps * b_step);
-      }
+      pack_blocks<PB, false>(b + k0 * g.b_row, g.b_col, g.b_row, cols, k, packed_b);
       for (int64_t i = 0, height = 0; i < rows; i += height) {
         height = min_of(group * block_lanes, rows - i);
         float* panels = sums + (parts > 1 ? i * sums_row : 0);
         float* c = static_cast<float*>(g.c) + batch * g.c_batch + (i0 + i) * g.c_row + j0;  // if `plain`
         for (int64_t s = 0; s < k; s += chunk) {
           int64_t numbers = min_of(chunk, k - s), chunk_steps = steps_of(numbers);
-          pack_panels<PA>(a + i * g.a_row + (k0 + s) * g.a_col, g.a_row, g.a_col, height, numbers, packed_a);
+          pack_blocks<PA, true>(a + i * g.a_row + (k0 + s) * g.a_col, g.a_row, g.a_col, height, numbers, packed_a);
           for (int64_t r = 0; r < height; r += block_lanes) {
             const float *panel = packed_a + r / block_lanes * chunk_steps * a_step,
                         *columns = packed_b + s / tile_numbers * b_step;
