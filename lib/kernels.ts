@@ -531,7 +531,7 @@ export interface AttentionOptions {
   /** Where the sequences begin that the queries, or the keys and values, are packed of; null where they are not. */
   readonly queries: PackedRows | null;
   readonly keys: PackedRows | null;
-  /** Whether q, k and v, given in float32, were bfloat16. */
+  /** Whether q, k, v and the weights may be rounded to bfloat16 before they are multiplied. */
   readonly bf16?: boolean;
 }
 

@@ -146,7 +146,7 @@ struct Attention {
   bool relative;
   float dropout;          // probability of dropping a weight
   uint64_t seed, offset;  // the weight at flat index i of (batch, heads, q_len, kv_len) uses random number offset + i
-  bool bf16;              // q, k, v and dout hold bfloat16 numbers; weights may be rounded to it before they are multiplied
+  bool bf16;              // q, k, v, dout and the weights may be rounded to bfloat16 before they are multiplied
 };
 
 struct AttentionGrad {

@@ -142,11 +142,12 @@ const attentionOp = defineOp<[Tensor, Tensor, Tensor, Tensor | null], Settings>(
     tape?.save(uq, uk, uv, mask, out, lse);
     if (isEmpty(q, k)) return kernels.fill(out, 0);
     const bias = mask && expandBias(mask, q, k, settings);
-    if (!isHalf(q.dtype)) return kernels.attention(uq, uk, uv, bias, out, lse, settings);
+    const call = { ...settings, bf16: roundsToBf16(q) };
+    if (!isHalf(q.dtype)) return kernels.attention(uq, uk, uv, bias, out, lse, call);
     const wide = Tensor.empty(q.shape, 'float32', 'attention', out.strides);
     const [wq, wk, wv] = [uq, uk, uv].map(widenRows);
     return (
-      kernels.attention(wq, wk, wv, bias, wide, lse, { ...settings, bf16: q.dtype === 'bfloat16' }) &&
+      kernels.attention(wq, wk, wv, bias, wide, lse, call) &&
       kernels.copy(rowMajor(wide), rowMajor(out))
     );
   },
@@ -170,7 +171,7 @@ const attentionOp = defineOp<[Tensor, Tensor, Tensor, Tensor | null], Settings>(
     const dbias =
       bias !== null && node.needs(3) ? Tensor.empty(shape, 'float32', 'attention gradient') : null;
     const dout = unitRows(widenRows(grad));
-    const call = { ...settings, bf16: sq.dtype === 'bfloat16' };
+    const call = { ...settings, bf16: roundsToBf16(sq) };
     kernels.attentionGrad(q, k, v, bias, out, lse, dout, dq, dk, dv, dbias, call);
     const gradients = [dq, dk, dv].map((g) => castRows(g, sq.dtype));
     if (dbias === null) return gradients;
@@ -194,6 +195,10 @@ const attentionOp = defineOp<[Tensor, Tensor, Tensor, Tensor | null], Settings>(
     return cat(each, queries === null ? 0 : 2);
   },
 });
+
+/** Whether the products of attention with these queries may be of bfloat16 numbers; see setFloat32MatmulPrecision. */
+const roundsToBf16 = ({ dtype }: Tensor): boolean =>
+  dtype === 'bfloat16' || (dtype === 'float32' && kernels.gemmSettings.roundsToBf16);
 
 /** The definition for sequences that are all alike: (B, H, T, D). */
 function attend(

@@ -24,7 +24,7 @@ export type MatmulPrecision = 'highest' | 'medium';
  * 'highest', the default: in float32. 'medium': where the processor multiplies bfloat16 faster, both matrices are rounded
  * to bfloat16 (8 bits of precision) on their way into the kernel and the products are summed in float32; elsewhere in
  * float32. Tensors stay float32 either way. Products of at most 8 rows (16 without AMX) are bound by memory and
- * never rounded.
+ * never rounded. The products within attention are rounded with AMX only.
  *
  * @throws ArgumentError for another word.
  */

@@ -9,6 +9,7 @@ import {
   Generator,
   nativeInfo,
   scaledDotProductAttention,
+  setFloat32MatmulPrecision,
   setThreads,
   to,
   type AttentionOptions,
@@ -17,8 +18,11 @@ import {
 import { bits, fromNumbers, uniform } from '../support/compare.js';
 import { expectClose } from '../support/golden.js';
 
-const { threads } = nativeInfo();
-afterEach(() => setThreads(threads));
+const { isa, threads } = nativeInfo();
+afterEach(() => {
+  setThreads(threads);
+  setFloat32MatmulPrecision('highest');
+});
 
 interface Case {
   readonly q: readonly [B: number, H: number, T: number, D: number];
@@ -69,7 +73,7 @@ const cases: Record<string, Case> = {
 };
 
 describe.each(Object.entries(cases))('attention of bfloat16, %s', (_, { q, kv, options = () => ({}) }) => {
-  const run = (dtype: 'bfloat16' | 'float64'): Tensor[] => {
+  const run = (dtype: 'bfloat16' | 'float32' | 'float64'): Tensor[] => {
     const size = (shape: readonly number[]): number => shape.reduce((a, b) => a * b);
     const input = (shape: readonly number[], seed: number): Tensor => {
       const x = to(to(fromNumbers(uniform(size(shape), -2, 2, seed), shape, 'float32'), 'bfloat16'), dtype);
@@ -90,6 +94,21 @@ describe.each(Object.entries(cases))('attention of bfloat16, %s', (_, { q, kv, o
       const most = reference.reduce((a, b) => Math.max(a, Math.abs(b)), 0);
       // Results are rounded to 8 bits; so are weights and their gradients, of which they are sums.
       expectClose(got[i], reference, { rtol: 2 ** -8, atol: most * 2 ** -8 }, `result ${i}`);
+    }
+  });
+
+  it('multiplies float32 numbers likewise where they may be rounded', () => {
+    const [half] = run('bfloat16');
+    const exact = run('float64');
+    setFloat32MatmulPrecision('medium');
+    const got = run('float32');
+    expect(bits(to(got[0], 'bfloat16'))).toEqual(bits(half));
+    for (const i of got.keys()) {
+      const reference = exact[i].toFloat64Array();
+      const most = reference.reduce((a, b) => Math.max(a, Math.abs(b)), 0);
+      expectClose(got[i], reference, { rtol: 0, atol: most * 2 ** -8 }, `result ${i}`);
+      const error = reference.reduce((a, b, at) => Math.max(a, Math.abs(b - Number(got[i].data[at]))), 0);
+      if (q[2] > 1) expect(error > most * 2 ** -18, `result ${i} is rounded`).toBe(isa === 'amx');
     }
   });
 
