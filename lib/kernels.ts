@@ -472,7 +472,7 @@ export function rotary(x: Operand, cosine: Operand, sine: Operand, y: Operand, i
   return native.rotary(x.memory, cosine.memory, sine.memory, y.memory);
 }
 
-/** Sizes and strides (elements) of C = alpha A B + beta C + bias, for `batch` products. */
+/** Sizes and strides (elements) of C = activation(alpha A B + beta C + bias) + residual, for `batch` products. */
 export interface GemmSizes {
   readonly batch: number;
   readonly m: number;
@@ -488,12 +488,21 @@ export interface GemmSizes {
   readonly cBatch: number;
   readonly alpha?: number;
   readonly beta?: number;
+  readonly activation?: UnaryOp | null;
 }
 
 /** Whether float32 operands may be rounded to bfloat16 before they are multiplied. */
 export const gemmSettings = { roundsToBf16: false };
 
-export function gemm(a: Operand, b: Operand, c: Operand, bias: Operand | null, s: GemmSizes): boolean {
+/** @param residual where and of the type that c is, or null */
+export function gemm(
+  a: Operand,
+  b: Operand,
+  c: Operand,
+  bias: Operand | null,
+  residual: Operand | null,
+  s: GemmSizes,
+): boolean {
   n = 0;
   put(s.batch);
   put(s.m);
@@ -513,8 +522,9 @@ export function gemm(a: Operand, b: Operand, c: Operand, bias: Operand | null, s
   put(s.alpha ?? 1);
   put(s.beta ?? 0);
   put(gemmSettings.roundsToBf16 ? 1 : 0);
-  putOffsets(a, b, c, bias);
-  return native.gemm(a.memory, b.memory, c.memory, memory(bias));
+  put(s.activation ? unaryIds[s.activation] : -1);
+  putOffsets(a, b, c, bias, residual);
+  return native.gemm(a.memory, b.memory, c.memory, memory(bias), memory(residual));
 }
 
 /** Options of an attention call; see `struct Attention` in native/kernels.h. */

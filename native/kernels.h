@@ -99,7 +99,7 @@ struct Space {
   int64_t stride[3][max_rank];  // one row for each operand, in the order of the arguments
 };
 
-// C = alpha * A B + beta * C (+ bias added to each row), for `batch` independent products.
+// C = activation(alpha * A B + beta * C + bias) + residual, for `batch` independent products; the bias is added to each row.
 // A is (m, k), B is (k, n); either may be transposed: its strides say so (one of row/col stride is 1 in the fast path).
 // C has unit column stride. Half inputs are accumulated in float32. beta 0 never reads C.
 // A and B are of one type, or A is float32 and B of a half type: weights kept in half their size.
@@ -113,8 +113,10 @@ struct Gemm {
   void* c;
   int64_t c_row, c_batch;
   float alpha, beta;
-  const float* bias;  // (n) or null
-  bool bf16;          // float32 operands may be rounded to bfloat16 before they are multiplied; sums stay float32
+  const float* bias;     // (n) or null
+  UnaryOp activation;    // count_: none
+  const void* residual;  // where and of the type that C is, or null
+  bool bf16;             // float32 operands may be rounded to bfloat16 before they are multiplied; sums stay float32
 };
 
 struct HeadStrides {

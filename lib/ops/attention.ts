@@ -147,8 +147,7 @@ const attentionOp = defineOp<[Tensor, Tensor, Tensor, Tensor | null], Settings>(
     const wide = Tensor.empty(q.shape, 'float32', 'attention', out.strides);
     const [wq, wk, wv] = [uq, uk, uv].map(widenRows);
     return (
-      kernels.attention(wq, wk, wv, bias, wide, lse, call) &&
-      kernels.copy(rowMajor(wide), rowMajor(out))
+      kernels.attention(wq, wk, wv, bias, wide, lse, call) && kernels.copy(rowMajor(wide), rowMajor(out))
     );
   },
   // With P the attention weights:  dV = Pᵀ dO,  dP = dO Vᵀ,  dS = P (dP - Σ dP P),  dQ = scale dS K,  dK = scale dSᵀ Q.

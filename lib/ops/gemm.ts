@@ -1,6 +1,7 @@
 /**
  * The native matrix product on tensors, for the ops that are made of it: a packed GEMM that takes transposed and batched
- * operands by their strides, adds a bias row and can add into its output. Records nothing.
+ * operands by their strides, adds a bias row, can add into its output, and finishes it while it is in a near cache.
+ * Records nothing.
  */
 
 import * as kernels from '../kernels.js';
@@ -11,10 +12,14 @@ interface MatrixOptions {
   /** 1 adds to what `out` holds, 0 (the default) overwrites it. */
   readonly beta?: number;
   readonly bias?: Tensor | null;
+  /** Of a b + beta out + bias. */
+  readonly activation?: kernels.UnaryOp | null;
+  /** Added after the activation; contiguous, of out's shape and type. */
+  readonly residual?: Tensor | null;
 }
 
 /**
- * out = a b (+ beta out) for a (..., m, k), b (..., k, n) of any strides and a contiguous out (..., m, n), whose batch
+ * out = activation(a b + beta out + bias) + residual for a (..., m, k), b (..., k, n) of any strides and a contiguous out (..., m, n), whose batch
  * dimensions a and b broadcast to.
  */
 export function multiplyInto(out: Tensor, a: Tensor, b: Tensor, options: MatrixOptions = {}): boolean {
@@ -48,16 +53,19 @@ export function multiplyInto(out: Tensor, a: Tensor, b: Tensor, options: MatrixO
     cRow: n,
     cBatch: m * n,
     beta: options.beta ?? 0,
+    activation: options.activation,
   };
-  const bias = options.bias ?? null;
+  const { bias = null, residual = null } = options;
   const loops = sizeOf(batch.slice(0, merged));
   for (let i = 0; i < loops; i++) {
     const at = (operand: Tensor, strides: Shape): kernels.Operand =>
       loops === 1
         ? operand
         : { ...operandOf(operand), offset: operand.offset + offsetOf(i, batch, strides, merged) };
-    const c = loops === 1 ? out : { ...operandOf(out), offset: out.offset + i * inner * m * n };
-    if (!kernels.gemm(at(a, aBatch), at(b, bBatch), c, bias, sizes)) return false;
+    const part = (t: Tensor): kernels.Operand =>
+      loops === 1 ? t : { ...operandOf(t), offset: t.offset + i * inner * m * n };
+    if (!kernels.gemm(at(a, aBatch), at(b, bBatch), part(out), bias, residual && part(residual), sizes))
+      return false;
   }
   return true;
 }

@@ -3,15 +3,15 @@
  * is summed straight into place.
  */
 
-import type { TapeNode } from '../autograd.js';
+import { isGradEnabled, type TapeNode } from '../autograd.js';
 import { autocastType } from '../autocast.js';
 import { isHalf } from '../dtype.js';
 import { ArgumentError, checkOptions, ShapeError } from '../errors.js';
 import { gemmSettings } from '../kernels.js';
 import { cast, checkFloating, compact, defineOp, promoted, sumToShape, toHalf } from '../op.js';
-import { broadcastShapes, formatShape, sizeOf, type Shape } from '../shape.js';
+import { broadcastShapes, formatShape, sameShape, sizeOf, type Shape } from '../shape.js';
 import { checkTensor, Tensor } from '../tensor.js';
-import { add } from './elementwise.js';
+import { add, gelu, relu, silu } from './elementwise.js';
 import { multiplyInto, transposed } from './gemm.js';
 import { reshape, transpose } from './movement.js';
 
@@ -113,6 +113,32 @@ export function matmul(a: Tensor, b: Tensor): Tensor {
 export interface LinearOptions {
   /** The weight is [in, out], as GPT-2's "Conv1D" layers store it, instead of [out, in]. */
   readonly transposed?: boolean;
+  /** Applied to x Wᵀ + b, see {@link activate}. */
+  readonly activation?: ActivationName | null;
+  /** Added to that, of the result's shape. */
+  readonly residual?: Tensor | null;
+}
+
+/** The names of the activations that {@link linear} knows. */
+export type ActivationName = keyof typeof activations;
+
+const activations = {
+  gelu: (x: Tensor): Tensor => gelu(x),
+  geluTanh: (x: Tensor): Tensor => gelu(x, { approximate: 'tanh' }),
+  relu,
+  silu,
+};
+
+/** The activation of that name: `gelu(x)`, `gelu(x, { approximate: 'tanh' })`, `relu(x)` or `silu(x)`. */
+export function activate(x: Tensor, activation: ActivationName): Tensor {
+  checkActivation('activate', activation);
+  return activations[activation](x);
+}
+
+function checkActivation(name: string, activation: string): void {
+  if (Object.hasOwn(activations, activation)) return;
+  const known = Object.keys(activations).join(', ');
+  throw new ArgumentError(`${name}: activation must be one of ${known}, got '${activation}'`);
 }
 
 /** The weight as the (in, out) matrix that x is multiplied by. */
@@ -125,7 +151,14 @@ const asMatrix = (x: Tensor): Tensor => {
   return packed.view([rows, cols], [cols, 1], packed.offset, 'linear');
 };
 
-const linearOp = defineOp<[Tensor, Tensor, Tensor | null], { transposed: boolean }>({
+interface LinearSettings {
+  readonly transposed: boolean;
+  /** Only where no gradient is wanted, which takes the numbers before it. */
+  readonly activation: ActivationName | null;
+}
+
+/** The residual has the result's shape and type. */
+const linearOp = defineOp<[Tensor, Tensor, Tensor | null, Tensor | null], LinearSettings>({
   name: 'linear',
   shape([x, weight, bias], options) {
     checkFloating('linear', x);
@@ -142,14 +175,16 @@ const linearOp = defineOp<[Tensor, Tensor, Tensor | null], { transposed: boolean
     }
     return { shape: [...x.shape.slice(0, -1), outputs], dtype: x.dtype };
   },
-  forward(out, [x, weight, bias], { transposed }, tape) {
+  forward(out, [x, weight, bias, residual], { transposed, activation }, tape) {
     if (bias !== null && bias.dtype !== 'float32') return false;
     tape?.save(x, weight);
     return multiplyInto(asMatrix(out), asMatrix(x), inOut(weight, transposed), {
       bias: bias && compact(bias),
+      activation,
+      residual: residual && asMatrix(residual),
     });
   },
-  // y = x W + b:  dx = dy Wᵀ,  dW = xᵀ dy,  db = Σ_rows dy
+  // y = x W + b + r:  dx = dy Wᵀ,  dW = xᵀ dy,  db = Σ_rows dy,  dr = dy
   backward(grad, node, options) {
     const [x, weight] = node.saved as [Tensor, Tensor];
     const dy = asMatrix(grad);
@@ -157,17 +192,23 @@ const linearOp = defineOp<[Tensor, Tensor, Tensor | null], { transposed: boolean
       node.needs(0) ? inputGradient(dy, inOut(weight, options.transposed), x.shape) : null,
       node.needs(1) ? weightGradient(node, asMatrix(x), dy, options.transposed) : null,
       node.needs(2) ? sumToShape(cast(dy, node.inputDType(2)), [dy.shape[1]]) : null,
+      node.needs(3) ? grad : null,
     ];
   },
-  definition([x, weight, bias], { transposed: isTransposed }) {
+  definition([x, weight, bias, residual], { transposed: isTransposed, activation }) {
     const product = matmulOp(
       [reshape(x, [-1, x.shape[x.rank - 1]]), isTransposed ? weight : transpose(weight, 0, 1)],
       undefined,
     );
     const y = reshape(product, [...x.shape.slice(0, -1), product.shape[1]]);
-    return bias === null ? y : add(y, bias);
+    return finish(bias === null ? y : add(y, bias), activation, residual);
   },
 });
+
+function finish(y: Tensor, activation: ActivationName | null, residual: Tensor | null): Tensor {
+  const active = activation === null ? y : activations[activation](y);
+  return residual === null ? active : add(residual, active);
+}
 
 function inputGradient(dy: Tensor, weight: Tensor, shape: Shape): Tensor {
   const dx = Tensor.empty(shape, dy.dtype, 'linear gradient');
@@ -185,8 +226,9 @@ function weightGradient(node: TapeNode, x: Tensor, dy: Tensor, isTransposed: boo
 }
 
 /**
- * y = x Wᵀ + b, or x W + b when the weight is stored `transposed`. A float32 x times a weight of a half type gives
- * float32, and reads half the memory: decoding is bound by that.
+ * y = x Wᵀ + b, or x W + b when the weight is stored `transposed`; with the options of {@link LinearOptions}
+ * activation(x Wᵀ + b) + residual, finished while y is in a near cache where no gradient needs what is between. A float32 x
+ * times a weight of a half type gives float32, and reads half the memory: decoding is bound by that.
  *
  * @param x (..., in)
  * @param weight [out, in], or [in, out] when `transposed`
@@ -200,7 +242,7 @@ export function linear(
   bias: Tensor | null = null,
   options: LinearOptions = {},
 ): Tensor {
-  checkOptions('linear', options, ['transposed']);
+  checkOptions('linear', options, ['transposed', 'activation', 'residual']);
   checkTensor('linear', weight);
   if (weight.rank !== 2) {
     throw new ShapeError(`linear: weight must have two dimensions, got ${formatShape(weight.shape)}`);
@@ -208,7 +250,26 @@ export function linear(
   checkTensor('linear', x);
   const [a, w] = operands(x, weight);
   const b = bias !== null && a.dtype !== w.dtype ? cast(bias, 'float32') : bias;
-  return linearOp([a, w, b], { transposed: options.transposed ?? false });
+  const { transposed: isTransposed = false, activation = null, residual = null } = options;
+  if (activation !== null) checkActivation('linear', activation);
+  if (residual !== null) checkResidual(residual, [...a.shape.slice(0, -1), w.shape[isTransposed ? 1 : 0]]);
+  const records = isGradEnabled() && [a, w, b].some((t) => t?.requiresGrad);
+  const fusesActivation = activation === null || !records;
+  const fusesResidual = fusesActivation && residual !== null && residual.dtype === a.dtype;
+  const y = linearOp([a, w, b, fusesResidual ? residual : null], {
+    transposed: isTransposed,
+    activation: fusesActivation ? activation : null,
+  });
+  return finish(y, fusesActivation ? null : activation, fusesResidual ? null : residual);
+}
+
+function checkResidual(residual: Tensor, shape: Shape): void {
+  checkTensor('linear', residual);
+  if (!sameShape(residual.shape, shape)) {
+    throw new ShapeError(
+      `linear: residual must have the result's shape ${formatShape(shape)}, got ${formatShape(residual.shape)}`,
+    );
+  }
 }
 
 /**

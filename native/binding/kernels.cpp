@@ -297,10 +297,13 @@ napi_value gemm(napi_env env, napi_callback_info info) {
   g.c_row = args.integer(), g.c_batch = args.integer();
   g.alpha = args.real(), g.beta = args.real();
   g.bf16 = args.flag();
+  int64_t activation = args.integer();
+  g.activation = activation < 0 ? UnaryOp::count_ : static_cast<UnaryOp>(activation);
   g.a = args.array(g.type_a, matrix_extent(g.batch, g.a_batch, g.m, g.a_row, g.k, g.a_col));
   g.b = args.array(g.type_b, matrix_extent(g.batch, g.b_batch, g.k, g.b_row, g.n, g.b_col));
   g.c = args.array(g.type_c, matrix_extent(g.batch, g.c_batch, g.m, g.c_row, g.n, 1));
   g.bias = args.floats_or_null(g.n);
+  g.residual = args.array(g.type_c, matrix_extent(g.batch, g.c_batch, g.m, g.c_row, g.n, 1), true);
   return args.result(args.ok() && kernels.gemm(g));
 }
 

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "../kernels.h"
+#include "elementwise_rows.h"
 #include "formats.h"
 #include "simd.h"
 #include "space.h"
@@ -169,8 +170,6 @@ template <class F, class R> inline void put(void* out, int64_t i, R result, int6
 
 // ------------------------------------------------------------------ unary
 
-using UnaryRow = void (*)(const void* x, void* y, int64_t n, double a, double b);
-
 template <UnaryOp op, DType type> void unary_row(const void* x_, void* y, int64_t n, double a_, double b_) {
   using F = Format<type>;
   using V = typename F::V;
@@ -211,7 +210,7 @@ bool unary(UnaryOp op, DType type, const void* x, void* y, int64_t n, double a, 
     if (a == -0.5) op = UnaryOp::rsqrt;
     if (a == -1) op = UnaryOp::reciprocal;
   }
-  UnaryRow row = unary_rows.entry[static_cast<int>(op)][static_cast<int>(type)];
+  UnaryRow row = unary_row_of(op, type);
   if (!row) return false;
   if (type == DType::int32 || type == DType::uint8) {
     double least = type == DType::uint8 ? 0 : -2147483648.0, most = type == DType::uint8 ? 255 : 2147483647.0;
@@ -255,8 +254,6 @@ template <int64_t most_bytes> struct Operand {
 inline bool in_place(int64_t stride) { return stride == 0 || stride == 1; }
 
 // ------------------------------------------------------------------ binary
-
-using BinaryRow = void (*)(const void* a, bool repeat_a, const void* b, bool repeat_b, void* out, int64_t n);
 
 template <BinaryOp op, DType type, bool repeat_a, bool repeat_b>
 inline void binary_loop(const void* a_, const void* b_, void* out, int64_t n) {
@@ -303,7 +300,7 @@ template <size_t... i> constexpr Table<BinaryRow, BinaryOp> binary_table(std::in
 constexpr auto binary_rows = binary_table(std::make_index_sequence<static_cast<size_t>(BinaryOp::count_) * dtype_count>{});
 
 bool binary(BinaryOp op, DType type, const Space& given, const void* a, const void* b, void* out) {
-  BinaryRow row = binary_rows.entry[static_cast<int>(op)][static_cast<int>(type)];
+  BinaryRow row = binary_row_of(op, type);
   if (!row) return false;
   const Space s = collapse<2>(given);
   int64_t in_size = size_of(type), out_size = writes_boolean(op) ? 1 : in_size;
@@ -418,6 +415,9 @@ bool fill(DType type, void* y, int64_t n, double value) {
 }
 
 }  // namespace
+
+UnaryRow unary_row_of(UnaryOp op, DType type) { return unary_rows.entry[static_cast<int>(op)][static_cast<int>(type)]; }
+BinaryRow binary_row_of(BinaryOp op, DType type) { return binary_rows.entry[static_cast<int>(op)][static_cast<int>(type)]; }
 
 void register_elementwise(KernelTable& table) {
   table.unary = unary;

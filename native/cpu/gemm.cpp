@@ -1,4 +1,4 @@
-// Matrix products: C = alpha A B + beta C (+ bias), batched, any strides, float32, half types and float64.
+// Matrix products: C = activation(alpha A B + beta C + bias) + residual, batched, any strides, float32, half types and float64.
 // On processors with AMX all but small products of float32 and half types take another way, gemm_amx.h. Without it bfloat16
 // (and float32 where the caller allows it to be rounded) is multiplied in pairs by the dot product instruction where that is
 // fast; everywhere else half types become float32 while they are packed.
@@ -101,9 +101,10 @@ template <class P, class T> inline void copy_row(const T* p, int64_t k, typename
   }
 }
 
-// C[rows, cols] of one task.
-template <class P, class TA, class TB>
-void run_tile(const Operands<TA, TB>& x, int64_t rows, int64_t cols, Output<P> out, typename P::Scalar* scratch) {
+// C[rows, cols] of one task. finish(row, height): called when these rows are whole.
+template <class P, class TA, class TB, class Finish>
+void run_tile(const Operands<TA, TB>& x, int64_t rows, int64_t cols, Output<P> out, typename P::Scalar* scratch,
+              Finish finish) {
   using Scalar = typename P::Scalar;
   constexpr int64_t unit = tile_cols<P>, per = P::per_step;
   int64_t longest = k_step<P>(x.k, x.rows), panels = div_up(rows, tile_rows);
@@ -155,6 +156,7 @@ void run_tile(const Operands<TA, TB>& x, int64_t rows, int64_t cols, Output<P> o
           Output<P> at{out.c + i * out.row + j, out.row, out.alpha, out.beta, out.bias ? out.bias + j : nullptr};
           (n == unit ? whole : tile_for<P>(height, n, in_rows))(k, a, a_row, packed_b + j * k, at, n);
         }
+        if (k0 + numbers == x.k) finish(i, height);
       }
     }
     out.beta = 1;  // further blocks add
@@ -189,13 +191,16 @@ template <class P, class TA, class TB = TA> void run_tiles(const Gemm& g) {
                        a};
     if (!through_scratch) {
       Scalar* c = static_cast<Scalar*>(g.c) + batch * g.c_batch + i * g.c_row + j;
-      run_tile<P, TA, TB>(x, rows, cols, {c, g.c_row, g.alpha, g.beta, g.bias ? g.bias + j : nullptr}, scratch);
+      run_tile<P, TA, TB>(x, rows, cols, {c, g.c_row, g.alpha, g.beta, g.bias ? g.bias + j : nullptr}, scratch,
+                          [&](int64_t row, int64_t height) { finish_fused(g, batch, i + row, height, j, cols); });
       return;
     }
     if constexpr (P::lanes == width) {  // C of a half type: summed in float32, rounded once
       float* c = scratch + packed;
-      run_tile<P, TA, TB>(x, rows, cols, {c, grid.cols, 1, 0, nullptr}, scratch);
-      for (int64_t r = 0; r < rows; r++) finish_row(g, batch, i + r, j, c + r * grid.cols, cols);
+      run_tile<P, TA, TB>(x, rows, cols, {c, grid.cols, 1, 0, nullptr}, scratch, [&](int64_t row, int64_t height) {
+        for (int64_t r = row; r < row + height; r++) finish_row(g, batch, i + r, j, c + r * grid.cols, cols);
+        finish_fused(g, batch, i + row, height, j, cols);
+      });
     }
   });
 }
@@ -245,12 +250,13 @@ template <class TA, class TB> void run(const Gemm& g) {
   run_tiles<Single, TA, TB>(g);
 }
 
-// C = beta * C + bias, where k is 0
+// C = activation(beta * C + bias) + residual, where k is 0
 void run_empty(const Gemm& g) {
   constexpr int64_t chunk = 256;
   static const float zeros[chunk] = {};
   for (int64_t row = 0; row < g.batch * g.m; row++) {
     for (int64_t j = 0; j < g.n; j += chunk) finish_row(g, row / g.m, row % g.m, j, zeros, min_of(chunk, g.n - j));
+    finish_fused(g, row / g.m, row % g.m, 1, 0, g.n);
   }
 }
 
@@ -260,6 +266,7 @@ void run_empty_double(const Gemm& g) {
     for (int64_t j = 0; j < g.n; j++) {
       c[j] = (g.beta != 0 ? static_cast<double>(g.beta) * c[j] : 0) + (g.bias ? static_cast<double>(g.bias[j]) : 0);
     }
+    finish_fused(g, row / g.m, row % g.m, 1, 0, g.n);
   }
 }
 

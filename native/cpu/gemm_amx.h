@@ -8,6 +8,8 @@
 // packed into level 1 along a chunk of k, which meet all columns. The sums of a panel wait beside B between chunks; where
 // B is packed in several parts along k, those of all panels do.
 //
+// Where something is fused into the product, a group of panels gets it when its rows of C are whole.
+//
 // Tiles know no subnormal numbers: a product of two numbers keeps fewer bits where it is below 2^-102, and is 0 below 2^-126.
 // An infinity has no pieces: its sums come out as NaN, and every NaN is computed again from the operands.
 #pragma once
@@ -137,6 +139,7 @@ template <class TA, class TB, bool rounded> void run_pieces(const Gemm& g) {
             }
           }
         }
+        if (k0 + k == g.k) finish_fused(g, batch, i0 + i, height, j0, cols);
       }
     }
   });

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "../kernels.h"
+#include "elementwise_rows.h"
 #include "gemm_pack.h"
 
 namespace tsgpt::TSGPT_NS::gemm {
@@ -93,6 +94,21 @@ inline void finish_row(const Gemm& g, int64_t batch, int64_t row, int64_t j, con
     case DType::float16: return finish_as(g, static_cast<Half*>(g.c) + at, j, sums, n);
     case DType::bfloat16: return finish_as(g, static_cast<BFloat16*>(g.c) + at, j, sums, n);
     default: return finish_as(g, static_cast<float*>(g.c) + at, j, sums, n);
+  }
+}
+
+// C[j .. j + n) of some rows, whole by then and in a near cache, = activation(C) + residual
+inline void finish_fused(const Gemm& g, int64_t batch, int64_t row, int64_t rows, int64_t j, int64_t n) {
+  bool activates = g.activation != UnaryOp::count_;
+  if (!activates && !g.residual) return;
+  UnaryRow activation = activates ? unary_row_of(g.activation, g.type_c) : nullptr;
+  BinaryRow add = binary_row_of(BinaryOp::add, g.type_c);
+  int64_t size = size_of(g.type_c);
+  for (int64_t end = row + rows; row < end; row++) {
+    int64_t offset = (batch * g.c_batch + row * g.c_row + j) * size;
+    void* c = static_cast<char*>(g.c) + offset;
+    if (activation) activation(c, c, n, 0, 0);
+    if (g.residual) add(c, false, static_cast<const char*>(g.residual) + offset, false, c, n);
   }
 }
 

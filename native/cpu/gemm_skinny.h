@@ -94,6 +94,7 @@ template <class T> inline void run_dots(const Gemm& g, const float* a) {
         for (int64_t j = run * dot_runs; j < n; j++) dots<T, MR, 1>(at, b + j * g.b_col, 0, g.k, sums + j, cols, 0);
       });
       for (int64_t r = 0; r < m; r++) finish_row(g, batch, i + r, col, sums + r * cols, n);
+      finish_fused(g, batch, i, m, col, n);
     }
   });
 }
@@ -193,6 +194,7 @@ template <class T> inline void run_sums(const Gemm& g, const float* a, float* pa
         }
       }
       finish_row(g, batch, row % g.m, j, sums, n);
+      finish_fused(g, batch, row % g.m, 1, j, n);
     }
   });
 }

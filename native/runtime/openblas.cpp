@@ -65,11 +65,19 @@ constexpr int64_t fewest_rows = 5;
 
 bool gemm(const Gemm& g) {
   bool served = false;
-  if (g.m >= fewest_rows && g.n > 0 && g.k > 0 && g.type_a == g.type_c && g.type_b == g.type_c) {
+  bool fuses = g.activation != UnaryOp::count_ || g.residual;
+  bool dense = g.c_row == g.n && (g.batch == 1 || g.c_batch == g.m * g.n);
+  if ((dense || !fuses) && g.m >= fewest_rows && g.n > 0 && g.k > 0 && g.type_a == g.type_c && g.type_b == g.type_c) {
     if (g.type_c == DType::float32) served = run(g, cblas_sgemm);
     if (g.type_c == DType::float64) served = run(g, cblas_dgemm);
   }
-  return served || embedded_gemm(g);
+  if (!served) return embedded_gemm(g);
+  if (g.activation != UnaryOp::count_) kernels.unary(g.activation, g.type_c, g.c, g.c, g.batch * g.m * g.n, 0, 0);
+  if (g.residual) {
+    Space all{1, {g.batch * g.m * g.n}, {{1}, {1}}};
+    kernels.binary(BinaryOp::add, g.type_c, all, g.c, g.residual, g.c);
+  }
+  return true;
 }
 
 // OpenBLAS chooses its kernels while it is loaded. Versions older than the processor take their oldest ones (Prescott,

@@ -1,16 +1,14 @@
 /** Activations by the names that Hugging Face's configurations give them. */
 
-import { gelu, relu, silu, type Tensor } from '../../lib/index.js';
-
-const tanhGelu = (x: Tensor): Tensor => gelu(x, { approximate: 'tanh' });
+import type { ActivationName } from '../../lib/index.js';
 
 export const activations = {
-  gelu: (x: Tensor): Tensor => gelu(x),
-  gelu_new: tanhGelu,
-  gelu_pytorch_tanh: tanhGelu,
-  relu,
-  silu,
-};
+  gelu: 'gelu',
+  gelu_new: 'geluTanh',
+  gelu_pytorch_tanh: 'geluTanh',
+  relu: 'relu',
+  silu: 'silu',
+} as const satisfies Record<string, ActivationName>;
 
 export type Activation = keyof typeof activations;
 

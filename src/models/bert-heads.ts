@@ -55,7 +55,7 @@ class Transform extends Module {
   }
 
   forward(hidden: Tensor): Tensor {
-    return this.LayerNorm.forward(activations[this.c.hidden_act](this.dense.forward(hidden)));
+    return this.LayerNorm.forward(this.dense.forward(hidden, { activation: activations[this.c.hidden_act] }));
   }
 }
 

@@ -203,7 +203,7 @@ class Output extends Module {
   }
 
   forward(y: Tensor, x: Tensor): Tensor {
-    return this.LayerNorm.forward(add(this.dropout.forward(this.dense.forward(y)), x));
+    return this.LayerNorm.forward(this.dropout.addTo(x, (finish) => this.dense.forward(y, finish)));
   }
 }
 
@@ -234,7 +234,7 @@ class Intermediate extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    return activations[this.c.hidden_act](this.dense.forward(x));
+    return this.dense.forward(x, { activation: activations[this.c.hidden_act] });
   }
 }
 

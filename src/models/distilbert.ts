@@ -184,6 +184,7 @@ class Attention extends Module {
     this.out_lin = projection();
   }
 
+  /** x + attention(x) */
   forward(x: Tensor, { mask, packing, attentions }: Context): Tensor {
     const [B, T, C] = x.shape;
     const H = this.c.n_heads;
@@ -197,7 +198,7 @@ class Attention extends Module {
       dropout: this.training ? this.c.attention_dropout : 0,
       generator: this.generator,
     });
-    return this.out_lin.forward(reshape(transpose(y, 1, 2), [B, T, C]));
+    return this.out_lin.forward(reshape(transpose(y, 1, 2), [B, T, C]), { residual: x });
   }
 }
 
@@ -217,8 +218,10 @@ class FeedForward extends Module {
     this.dropout = new Dropout(c.dropout, generator);
   }
 
+  /** x + dropout(lin2(act(lin1 x))) */
   forward(x: Tensor): Tensor {
-    return this.dropout.forward(this.lin2.forward(activations[this.c.activation](this.lin1.forward(x))));
+    const inner = this.lin1.forward(x, { activation: activations[this.c.activation] });
+    return this.dropout.addTo(x, (finish) => this.lin2.forward(inner, finish));
   }
 }
 
@@ -239,8 +242,8 @@ class Layer extends Module {
   /** The scope gives back at once what neither the next layer nor backward needs. */
   forward(x: Tensor, context: Context): Tensor {
     return scope(() => {
-      const attended = this.sa_layer_norm.forward(add(this.attention.forward(x, context), x));
-      return this.output_layer_norm.forward(add(this.ffn.forward(attended), attended));
+      const attended = this.sa_layer_norm.forward(this.attention.forward(x, context));
+      return this.output_layer_norm.forward(this.ffn.forward(attended));
     });
   }
 }
@@ -394,7 +397,7 @@ export class DistilBertForMaskedLM extends Module {
   /** Logits (..., V) of the tokens at the positions of `hidden`, (..., C). */
   predict(hidden: Tensor): Tensor {
     return scope(() => {
-      const x = activations[this.config.activation](this.vocab_transform.forward(hidden));
+      const x = this.vocab_transform.forward(hidden, { activation: activations[this.config.activation] });
       const { weight, bias } = this.vocab_projector;
       const embedding = this.distilbert.embeddings.word_embeddings.weight;
       return linear(this.vocab_layer_norm.forward(x), weight ?? embedding, bias);

@@ -10,17 +10,15 @@
  */
 
 import {
+  type ActivationName,
   add,
   defaultGenerator,
-  gelu,
   type Generator,
   linear,
-  relu,
   reshape,
   rotaryEmbedding,
   scaledDotProductAttention,
   scope,
-  silu,
   slice,
   split,
   swiglu,
@@ -28,6 +26,7 @@ import {
   transpose,
 } from '../../lib/index.js';
 import { Conv1D, Dropout, Embedding, LayerNorm, Linear, Module, RMSNorm, runLayers } from '../nn/index.js';
+import { activations } from './activations.js';
 import { KVCache, type LayerCache } from './cache.js';
 import {
   type Checkpoint,
@@ -70,13 +69,6 @@ import {
 } from './pretrained.js';
 import { RotaryTables, stretchedLength } from './rope.js';
 
-const activations: Record<GPTConfig['activation_function'], (x: Tensor) => Tensor> = {
-  gelu_new: (x) => gelu(x, { approximate: 'tanh' }),
-  gelu: (x) => gelu(x),
-  relu,
-  silu,
-};
-
 /** What the blocks of one forward pass share. */
 interface Context extends Placement {
   /** Cosines and sines of the positions; null where they are learned. */
@@ -100,7 +92,8 @@ class Attention extends Module {
     this.resid_dropout = new Dropout(config.resid_pdrop, generator);
   }
 
-  forward(x: Tensor, context: Context, cache?: LayerCache): Tensor {
+  /** residual + attention(x) */
+  forward(x: Tensor, residual: Tensor, context: Context, cache?: LayerCache): Tensor {
     const [B, T, C] = x.shape;
     const { rotary } = context;
     const { kvHeads, size: D } = headsOf(this.config);
@@ -114,7 +107,7 @@ class Attention extends Module {
       generator: this.generator,
     }); // (B, H, T, D)
     const joined = reshape(transpose(y, 1, 2), [B, T, C]);
-    return this.resid_dropout.forward(this.c_proj.forward(joined));
+    return this.resid_dropout.addTo(residual, (finish) => this.c_proj.forward(joined, finish));
   }
 }
 
@@ -124,7 +117,7 @@ class MLP extends Module {
   readonly c_gate: Conv1D | null;
   readonly c_proj: Conv1D;
   readonly dropout: Dropout;
-  readonly #activation: (x: Tensor) => Tensor;
+  readonly #activation: ActivationName;
 
   constructor(config: GPTConfig, generator: Generator) {
     super();
@@ -137,10 +130,13 @@ class MLP extends Module {
     this.#activation = activations[config.activation_function];
   }
 
-  forward(x: Tensor): Tensor {
-    const wide = this.c_fc.forward(x); // (B, T, inner)
-    const active = this.c_gate === null ? this.#activation(wide) : swiglu(this.c_gate.forward(x), wide);
-    return this.dropout.forward(this.c_proj.forward(active));
+  /** residual + mlp(x) */
+  forward(x: Tensor, residual: Tensor): Tensor {
+    const inner = // (B, T, inner)
+      this.c_gate === null
+        ? this.c_fc.forward(x, { activation: this.#activation })
+        : swiglu(this.c_gate.forward(x), this.c_fc.forward(x));
+    return this.dropout.addTo(residual, (finish) => this.c_proj.forward(inner, finish));
   }
 }
 
@@ -164,8 +160,8 @@ class Block extends Module {
   /** The scope gives back at once what neither the next block nor backward needs. */
   forward(x: Tensor, context: Context, cache?: LayerCache): Tensor {
     return scope(() => {
-      const attended = add(x, this.attn.forward(this.ln_1.forward(x), context, cache));
-      return add(attended, this.mlp.forward(this.ln_2.forward(attended)));
+      const attended = this.attn.forward(this.ln_1.forward(x), x, context, cache);
+      return this.mlp.forward(this.ln_2.forward(attended), attended);
     });
   }
 }

@@ -9,7 +9,6 @@
  */
 
 import {
-  add,
   defaultGenerator,
   type Generator,
   linear,
@@ -82,7 +81,8 @@ class Attention extends Module {
     this.o_proj = new Linear(heads * D, C, { std, generator, bias: output });
   }
 
-  forward(x: Tensor, context: Context, cache?: LayerCache): Tensor {
+  /** residual + attention(x) */
+  forward(x: Tensor, residual: Tensor, context: Context, cache?: LayerCache): Tensor {
     const [B, T] = x.shape;
     const { rotary } = context;
     const { heads, kvHeads, size: D } = headsOf(this.config);
@@ -96,7 +96,7 @@ class Attention extends Module {
       dropout: this.training ? this.config.attention_dropout : 0,
       generator: this.generator,
     });
-    return this.o_proj.forward(reshape(transpose(y, 1, 2), [B, T, heads * D]));
+    return this.o_proj.forward(reshape(transpose(y, 1, 2), [B, T, heads * D]), { residual });
   }
 }
 
@@ -118,8 +118,9 @@ class MLP extends Module {
     this.down_proj = new Linear(inner, C, { std, generator, bias });
   }
 
-  forward(x: Tensor): Tensor {
-    return this.down_proj.forward(swiglu(this.gate_proj.forward(x), this.up_proj.forward(x)));
+  /** residual + mlp(x) */
+  forward(x: Tensor, residual: Tensor): Tensor {
+    return this.down_proj.forward(swiglu(this.gate_proj.forward(x), this.up_proj.forward(x)), { residual });
   }
 }
 
@@ -140,8 +141,8 @@ class DecoderLayer extends Module {
   /** The scope gives back at once what neither the next layer nor backward needs. */
   forward(x: Tensor, context: Context, cache?: LayerCache): Tensor {
     return scope(() => {
-      const attended = add(x, this.self_attn.forward(this.input_layernorm.forward(x), context, cache));
-      return add(attended, this.mlp.forward(this.post_attention_layernorm.forward(attended)));
+      const attended = this.self_attn.forward(this.input_layernorm.forward(x), x, context, cache);
+      return this.mlp.forward(this.post_attention_layernorm.forward(attended), attended);
     });
   }
 }

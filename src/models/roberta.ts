@@ -14,7 +14,6 @@ import {
   ArgumentError,
   ConfigError,
   defaultGenerator,
-  gelu,
   type Generator,
   linear,
   scope,
@@ -230,7 +229,7 @@ class LMHead extends Module {
   }
 
   forward(hidden: Tensor, embedding: Tensor): Tensor {
-    const x = this.layer_norm.forward(gelu(this.dense.forward(hidden)));
+    const x = this.layer_norm.forward(this.dense.forward(hidden, { activation: 'gelu' }));
     return this.decoder === null ? linear(x, embedding, this.bias) : this.decoder.forward(x);
   }
 }

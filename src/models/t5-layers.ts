@@ -4,7 +4,7 @@
  */
 
 import {
-  add,
+  type ActivationName,
   type AttentionOptions,
   attentionWeights,
   type Generator,
@@ -16,7 +16,7 @@ import {
   type Tensor,
   transpose,
 } from '../../lib/index.js';
-import { Dropout, Embedding, Linear, Module, RMSNorm, runLayers } from '../nn/index.js';
+import { Dropout, Embedding, type Finish, Linear, Module, RMSNorm, runLayers } from '../nn/index.js';
 import { type Activation, activations } from './activations.js';
 import { type LayerCache } from './cache.js';
 import { once } from './encoder.js';
@@ -87,7 +87,7 @@ class Attention extends Module {
   }
 
   /** @param x (B, T, C) */
-  forward(x: Tensor, [k, v]: readonly [Tensor, Tensor], options: AttentionContext): Tensor {
+  forward(x: Tensor, [k, v]: readonly [Tensor, Tensor], options: AttentionContext, finish: Finish): Tensor {
     const { mask, relativeBias, queryLengths, keyLengths, causal, attentions } = options;
     const q = this.#heads(this.q.forward(x));
     attentions?.push(attentionWeights(q, k, { mask, causal, scale: 1 }).keep());
@@ -101,7 +101,7 @@ class Attention extends Module {
       dropout: this.training ? this.c.dropout_rate : 0,
       generator: this.generator,
     });
-    return this.o.forward(reshape(transpose(y, 1, 2), [x.shape[0], x.shape[1], -1]));
+    return this.o.forward(reshape(transpose(y, 1, 2), [x.shape[0], x.shape[1], -1]), finish);
   }
 }
 
@@ -121,8 +121,9 @@ abstract class Branch extends Module {
     this.dropout = new Dropout(c.dropout_rate, generator);
   }
 
-  protected around(x: Tensor, sublayer: (normed: Tensor) => Tensor): Tensor {
-    return add(x, this.dropout.forward(sublayer(this.layer_norm.forward(x))));
+  protected around(x: Tensor, sublayer: (normed: Tensor, finish: Finish) => Tensor): Tensor {
+    const normed = this.layer_norm.forward(x);
+    return this.dropout.addTo(x, (finish) => sublayer(normed, finish));
   }
 }
 
@@ -140,11 +141,11 @@ class SelfAttentionLayer extends Branch {
   }
 
   forward(x: Tensor, { self: { lengths, ...scores }, attentions }: T5Context, cache?: LayerCache): Tensor {
-    return this.around(x, (normed) => {
+    return this.around(x, (normed, finish) => {
       const fresh = this.SelfAttention.keysAndValues(normed);
       const packed = { queryLengths: lengths, keyLengths: lengths };
       const options = { ...scores, ...packed, causal: this.causal, attentions };
-      return this.SelfAttention.forward(normed, cache?.append(...fresh) ?? fresh, options);
+      return this.SelfAttention.forward(normed, cache?.append(...fresh) ?? fresh, options, finish);
     });
   }
 }
@@ -164,7 +165,7 @@ export class CrossAttentionLayer extends Branch {
       : this.EncDecAttention.keysAndValues(source as Tensor);
     const { lengths, ...scores } = context.cross!;
     const options = { ...scores, keyLengths: lengths, causal: false, attentions: context.crossAttentions };
-    return this.around(x, (normed) => this.EncDecAttention.forward(normed, pair, options));
+    return this.around(x, (normed, finish) => this.EncDecAttention.forward(normed, pair, options, finish));
   }
 }
 
@@ -175,7 +176,7 @@ class DenseReluDense extends Module {
   readonly wi_1: Linear | null;
   readonly wo: Linear;
   readonly dropout: Dropout;
-  readonly #activation: (x: Tensor) => Tensor;
+  readonly #activation: ActivationName;
 
   constructor(c: T5Config, generator: Generator) {
     super();
@@ -201,12 +202,13 @@ class DenseReluDense extends Module {
     this.#activation = activations[name as Activation];
   }
 
-  forward(x: Tensor): Tensor {
+  forward(x: Tensor, finish: Finish): Tensor {
+    const activation = this.#activation;
     const inner =
       this.wi !== null
-        ? this.#activation(this.wi.forward(x))
-        : mul(this.#activation(this.wi_0!.forward(x)), this.wi_1!.forward(x));
-    return this.wo.forward(this.dropout.forward(inner));
+        ? this.wi.forward(x, { activation })
+        : mul(this.wi_0!.forward(x, { activation }), this.wi_1!.forward(x));
+    return this.wo.forward(this.dropout.forward(inner), finish);
   }
 }
 
@@ -219,7 +221,7 @@ class FeedForwardLayer extends Branch {
   }
 
   forward(x: Tensor): Tensor {
-    return this.around(x, (normed) => this.DenseReluDense.forward(normed));
+    return this.around(x, (normed, finish) => this.DenseReluDense.forward(normed, finish));
   }
 }
 

@@ -10,6 +10,7 @@ export {
   RMSNorm,
   weightsWaiting,
   withoutInit,
+  type Finish,
   type InitOptions,
 } from './layers.js';
 export { checkRecompute, runLayers, segmentLength, type Recompute } from './recompute.js';

@@ -1,6 +1,7 @@
 /** The layers that models are made of. Each holds its parameters under the names that checkpoints use. */
 
 import {
+  activate,
   add,
   ArgumentError,
   defaultGenerator,
@@ -9,6 +10,7 @@ import {
   type Generator,
   layerNorm,
   linear,
+  type LinearOptions,
   ones,
   randn,
   rmsNorm,
@@ -68,6 +70,9 @@ export interface Adapter {
   forward(x: Tensor, training: boolean): Tensor;
 }
 
+/** What a layer makes of its result while it is in a near cache; see {@link LinearOptions}. */
+export type Finish = Pick<LinearOptions, 'activation' | 'residual'>;
+
 /** A layer y = f(x) that an adapter may stand beside. It is none of the layer's own parameters. */
 abstract class Adaptable extends Module {
   #adapter: Adapter | null = null;
@@ -81,10 +86,16 @@ abstract class Adaptable extends Module {
     this.#adapter = adapter;
   }
 
-  /** The layer's result with what the adapter adds. */
-  protected adapted(layer: () => Tensor, x: Tensor): Tensor {
+  /** The layer's result with what the adapter adds, then finished. */
+  protected adapted(layer: (finish: Finish) => Tensor, x: Tensor, finish: Finish): Tensor {
     const adapter = this.#adapter;
-    return adapter === null ? layer() : scope(() => add(layer(), adapter.forward(x, this.training)));
+    if (adapter === null) return layer(finish);
+    const { activation = null, residual = null } = finish;
+    return scope(() => {
+      const y = layer({ residual: adapter.forward(x, this.training) });
+      const active = activation === null ? y : activate(y, activation);
+      return residual === null ? active : add(residual, active);
+    });
   }
 }
 
@@ -99,9 +110,9 @@ export class Linear extends Adaptable {
     this.bias = (options.bias ?? true) ? parameter([outputs], zeros) : null;
   }
 
-  /** @param x (..., in) @returns (..., out) */
-  forward(x: Tensor): Tensor {
-    return this.adapted(() => linear(x, this.weight, this.bias), x);
+  /** @param x (..., in) @param finish activation(x Wᵀ + b) + residual @returns (..., out) */
+  forward(x: Tensor, finish: Finish = {}): Tensor {
+    return this.adapted((own) => linear(x, this.weight, this.bias, own), x, finish);
   }
 }
 
@@ -116,9 +127,9 @@ export class Conv1D extends Adaptable {
     this.bias = (options.bias ?? true) ? parameter([outputs], zeros) : null;
   }
 
-  /** @param x (..., in) @returns (..., out) */
-  forward(x: Tensor): Tensor {
-    return this.adapted(() => linear(x, this.weight, this.bias, { transposed: true }), x);
+  /** @param x (..., in) @param finish activation(x W + b) + residual @returns (..., out) */
+  forward(x: Tensor, finish: Finish = {}): Tensor {
+    return this.adapted((own) => linear(x, this.weight, this.bias, { ...own, transposed: true }), x, finish);
   }
 }
 
@@ -186,5 +197,15 @@ export class Dropout extends Module {
 
   forward(x: Tensor): Tensor {
     return this.training && this.p > 0 ? dropout(x, this.p, { generator: this.generator }) : x;
+  }
+
+  /**
+   * residual + dropout(layer): where nothing is dropped the layer adds the residual itself.
+   *
+   * @param layer The layer's result, with what it is given added.
+   */
+  addTo(residual: Tensor, layer: (finish: Finish) => Tensor): Tensor {
+    const drops = this.training && this.p > 0;
+    return drops ? add(residual, this.forward(layer({}))) : layer({ residual });
   }
 }

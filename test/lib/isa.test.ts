@@ -1,4 +1,4 @@
-/** Repeats the table of operations and the large products on every instruction set that this machine has, each in a process of its own. */
+/** Repeats the tests of kernels on every instruction set that this machine has, each in a process of its own. */
 
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
@@ -24,7 +24,7 @@ describe('instruction sets', () => {
   const others = availableIsas.split(',').filter((name) => name !== isa);
 
   it.skipIf(others.length === 0).each(others)(
-    '%s passes the table of operations and the large products',
+    '%s passes the tests of kernels',
     async (name) => {
       const vitest = fileURLToPath(new URL('vitest.mjs', import.meta.resolve('vitest/package.json')));
       const env = { ...process.env, TSGPT_ISA: name, TSGPT_BF16: '', NO_COLOR: '1' };
@@ -36,6 +36,7 @@ describe('instruction sets', () => {
           'test/lib/ops.test.ts',
           'test/lib/products.test.ts',
           'test/lib/attention-bfloat16.test.ts',
+          'test/lib/linear-finish.test.ts',
           '--reporter=dot',
         ],
         {
