@@ -78,7 +78,11 @@ template <DType from, DType to> void convert_row(const void* x_, void* y_, int64
   auto* y = static_cast<typename To::T*>(y_);
   if constexpr (is_vector<from> && is_vector<to>) {
     int64_t i = 0;
-    for (; i + width <= n; i += width) To::store(y + i, From::load(x + i));
+    for (; i + width <= n; i += width) {
+      ask(at(x + i, ahead));
+      ask_to_write(at(y + i, ahead));
+      To::store(y + i, From::load(x + i));
+    }
     if (i < n) To::store(y + i, From::load(x + i, n - i), n - i);
   } else if constexpr (is_half<from> || is_half<to>) {
     float middle[buffer_items];
