@@ -488,8 +488,11 @@ export interface GemmSizes {
   readonly cBatch: number;
   readonly alpha?: number;
   readonly beta?: number;
-  readonly activation?: UnaryOp | null;
+  readonly activation?: FusedActivation | null;
 }
+
+/** Activations that the native product applies. */
+export type FusedActivation = 'gelu' | 'geluTanh' | 'relu' | 'silu';
 
 /** Whether float32 operands may be rounded to bfloat16 before they are multiplied. */
 export const gemmSettings = { roundsToBf16: false };

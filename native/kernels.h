@@ -113,10 +113,10 @@ struct Gemm {
   void* c;
   int64_t c_row, c_batch;
   float alpha, beta;
-  const float* bias;     // (n) or null
-  UnaryOp activation;    // count_: none
-  const void* residual;  // where and of the type that C is, or null
-  bool bf16;             // float32 operands may be rounded to bfloat16 before they are multiplied; sums stay float32
+  const float* bias;                     // (n) or null
+  UnaryOp activation = UnaryOp::count_;  // one without constants that gives C's type; count_: none
+  const void* residual;                  // where and of the type that C is, or null
+  bool bf16;  // float32 operands may be rounded to bfloat16 before they are multiplied; sums stay float32
 };
 
 struct HeadStrides {

@@ -196,8 +196,11 @@ const attentionOp = defineOp<[Tensor, Tensor, Tensor, Tensor | null], Settings>(
 });
 
 /** Whether the products of attention with these queries may be of bfloat16 numbers; see setFloat32MatmulPrecision. */
-const roundsToBf16 = ({ dtype }: Tensor): boolean =>
-  dtype === 'bfloat16' || (dtype === 'float32' && kernels.gemmSettings.roundsToBf16);
+const roundsToBf16 = ({ dtype, shape }: Tensor): boolean =>
+  dtype === 'bfloat16' || (dtype === 'float32' && kernels.gemmSettings.roundsToBf16 && shape[2] > fewQueries);
+
+/** As few rows as the matrix products never round either. */
+const fewQueries = 8;
 
 /** The definition for sequences that are all alike: (B, H, T, D). */
 function attend(

@@ -24,7 +24,7 @@ export type MatmulPrecision = 'highest' | 'medium';
  * 'highest', the default: in float32. 'medium': where the processor multiplies bfloat16 faster, both matrices are rounded
  * to bfloat16 (8 bits of precision) on their way into the kernel and the products are summed in float32; elsewhere in
  * float32. Tensors stay float32 either way. Products of at most 8 rows (16 without AMX) are bound by memory and
- * never rounded. The products within attention are rounded with AMX only.
+ * never rounded. The products within attention are rounded with AMX only, from 9 queries on.
  *
  * @throws ArgumentError for another word.
  */
@@ -177,7 +177,7 @@ const linearOp = defineOp<[Tensor, Tensor, Tensor | null, Tensor | null], Linear
   },
   forward(out, [x, weight, bias, residual], { transposed, activation }, tape) {
     if (bias !== null && bias.dtype !== 'float32') return false;
-    tape?.save(x, weight);
+    tape?.save(tape.needs(1) ? x : null, tape.needs(0) ? weight : null);
     return multiplyInto(asMatrix(out), asMatrix(x), inOut(weight, transposed), {
       bias: bias && compact(bias),
       activation,
@@ -186,18 +186,21 @@ const linearOp = defineOp<[Tensor, Tensor, Tensor | null, Tensor | null], Linear
   },
   // y = x W + b + r:  dx = dy Wᵀ,  dW = xᵀ dy,  db = Σ_rows dy,  dr = dy
   backward(grad, node, options) {
-    const [x, weight] = node.saved as [Tensor, Tensor];
+    const [x, weight] = node.saved;
     const dy = asMatrix(grad);
     return [
-      node.needs(0) ? inputGradient(dy, inOut(weight, options.transposed), x.shape) : null,
-      node.needs(1) ? weightGradient(node, asMatrix(x), dy, options.transposed) : null,
+      weight && inputGradient(dy, inOut(weight, options.transposed), node.inputShape(0)),
+      x && weightGradient(node, asMatrix(x), dy, options.transposed),
       node.needs(2) ? sumToShape(cast(dy, node.inputDType(2)), [dy.shape[1]]) : null,
       node.needs(3) ? grad : null,
     ];
   },
   definition([x, weight, bias, residual], { transposed: isTransposed, activation }) {
     const product = matmulOp(
-      [reshape(x, [-1, x.shape[x.rank - 1]]), isTransposed ? weight : transpose(weight, 0, 1)],
+      [
+        reshape(x, [sizeOf(x.shape.slice(0, -1)), x.shape[x.rank - 1]]),
+        isTransposed ? weight : transpose(weight, 0, 1),
+      ],
       undefined,
     );
     const y = reshape(product, [...x.shape.slice(0, -1), product.shape[1]]);
@@ -249,7 +252,7 @@ export function linear(
   }
   checkTensor('linear', x);
   const [a, w] = operands(x, weight);
-  const b = bias !== null && a.dtype !== w.dtype ? cast(bias, 'float32') : bias;
+  const b = bias !== null && (a.dtype !== w.dtype || isHalf(bias.dtype)) ? cast(bias, 'float32') : bias;
   const { transposed: isTransposed = false, activation = null, residual = null } = options;
   if (activation !== null) checkActivation('linear', activation);
   if (residual !== null) checkResidual(residual, [...a.shape.slice(0, -1), w.shape[isTransposed ? 1 : 0]]);

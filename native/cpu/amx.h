@@ -172,9 +172,10 @@ template <int N, class T> inline void pairs_along(const T* p, vf (&out)[N]) {
 
 // A tile of each piece, `apart` floats from one to the next: `lanes` (to 16) rows of A or columns of B and k (to 32)
 // numbers of each, zero beyond; what stands in lanes beyond is not determined. k_inside: a tile's row is a lane (A), else
-// a pair (B).
+// a pair (B). next: how far on the numbers are that B is asked for meanwhile, where lanes lie side by side.
 template <int N, bool k_inside, class T>
-inline void pack_tile(const T* p, int64_t lane_stride, int64_t k_stride, int64_t lanes, int64_t k, float* out, int64_t apart) {
+inline void pack_tile(const T* p, int64_t lane_stride, int64_t k_stride, int64_t lanes, int64_t k, float* out, int64_t apart,
+                      int64_t next) {
   static const T zeros[tile_lanes] = {};
   bool across = lane_stride == 1 && k_stride != 1, turn = across == k_inside;
   alignas(64) float copy[N * tile_floats];
@@ -188,7 +189,7 @@ inline void pack_tile(const T* p, int64_t lane_stride, int64_t k_stride, int64_t
     vf row[N];
     if (across) {
       const T* at = p + 2 * r * k_stride;
-      if (!k_inside) ask(at + 2 * block_lanes), ask(at + 2 * block_lanes + k_stride);
+      if (!k_inside) ask(at + next), ask(at + next + k_stride);
       pairs_across(2 * r < k ? at : zeros, 2 * r + 1 < k ? at + k_stride : zeros, lanes, row);
     } else if (k == tile_numbers && k_stride == 1) {
       if (!k_inside) ask(p + (r + block_lanes) * lane_stride);
@@ -213,11 +214,11 @@ inline void pack_tile(const T* p, int64_t lane_stride, int64_t k_stride, int64_t
 
 // `lanes` (to 32) lanes and k numbers of each as multiply() reads them: per step the pieces, of two tiles each.
 template <int N, bool k_inside, class T>
-inline void pack_block(const T* p, int64_t lane_stride, int64_t k_stride, int64_t lanes, int64_t k, float* out) {
+inline void pack_block(const T* p, int64_t lane_stride, int64_t k_stride, int64_t lanes, int64_t k, float* out, int64_t next) {
   for (int64_t s = 0; s < k; s += tile_numbers, out += 2 * N * tile_floats) {
     for (int64_t l = 0; l < lanes; l += tile_lanes) {
       pack_tile<N, k_inside>(p + l * lane_stride + s * k_stride, lane_stride, k_stride, smaller(tile_lanes, lanes - l),
-                             smaller(tile_numbers, k - s), out + l / tile_lanes * tile_floats, 2 * tile_floats);
+                             smaller(tile_numbers, k - s), out + l / tile_lanes * tile_floats, 2 * tile_floats, next);
     }
   }
 }
@@ -229,8 +230,10 @@ inline void pack_blocks(const T* p, int64_t lane_stride, int64_t k_stride, int64
   int64_t apart = steps_of(k) * 2 * N * tile_floats, at_once = lane_stride == 1 ? tile_numbers : k;
   for (int64_t s = 0; s < k; s += at_once, out += 2 * N * tile_floats) {
     for (int64_t l = 0; l < lanes; l += block_lanes) {
+      int64_t next = 2 * block_lanes;  // two blocks on in the row, or from its end in that of the next step
+      if (l + next >= lanes) next += tile_numbers * k_stride - (lanes + block_lanes - 1) / block_lanes * block_lanes;
       pack_block<N, k_inside>(p + l * lane_stride + s * k_stride, lane_stride, k_stride, smaller(block_lanes, lanes - l),
-                              smaller(at_once, k - s), out + l / block_lanes * apart);
+                              smaller(at_once, k - s), out + l / block_lanes * apart, next);
     }
   }
 }

@@ -1,4 +1,5 @@
-// Attention's products of a tile on AMX, for bfloat16 queries, keys and values: what attention_tile.h does with vectors.
+// Attention's products of a tile on AMX, for queries, keys and values that are bfloat16 or may be rounded to it: what
+// attention_tile.h does with vectors.
 // Weights and their gradients are rounded to bfloat16 before they are multiplied; scores, softmax and all sums are float32.
 //
 // Left factors are packed as they are used; right factors that a tile of queries multiplies again and again (Q, dO) once. The

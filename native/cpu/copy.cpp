@@ -80,7 +80,7 @@ template <DType from, DType to> void convert_row(const void* x_, void* y_, int64
     int64_t i = 0;
     for (; i + width <= n; i += width) {
       ask(at(x + i, ahead));
-      ask_to_write(at(y + i, ahead));
+      ask(at(y + i, ahead));
       To::store(y + i, From::load(x + i));
     }
     if (i < n) To::store(y + i, From::load(x + i, n - i), n - i);

@@ -170,17 +170,23 @@ template <class F, class R> inline void put(void* out, int64_t i, R result, int6
 
 // ------------------------------------------------------------------ unary
 
-template <UnaryOp op, DType type> void unary_row(const void* x_, void* y, int64_t n, double a_, double b_) {
+// Whether rows of this format and result are asked for: where each step takes a vector and gives one as long.
+template <class F, class R> constexpr bool can_ask = F::step > 1 && !is_truth<R>;
+
+template <UnaryOp op, DType type> void unary_row(const void* x_, void* y, int64_t n, double a_, double b_, bool far) {
   using F = Format<type>;
   using V = typename F::V;
   const auto* x = static_cast<const typename F::T*>(x_);
   const V a = constant<V>(a_), b = constant<V>(b_);
   int64_t i = 0;
-  for (; i + F::step <= n; i += F::step) {
-    ask(at(x + i, ahead));
-    ask_to_write(at(static_cast<typename F::T*>(y) + i, ahead));
-    put<F>(y, i, apply<op>(F::load(x + i), a, b));
+  if constexpr (can_ask<F, decltype(apply<op>(a, a, b))>) {
+    for (; far && i + F::step <= n; i += F::step) {
+      ask(at(x + i, ahead));
+      ask(at(static_cast<typename F::T*>(y) + i, ahead));
+      put<F>(y, i, apply<op>(F::load(x + i), a, b));
+    }
   }
+  for (; i + F::step <= n; i += F::step) put<F>(y, i, apply<op>(F::load(x + i), a, b));
   if constexpr (F::step > 1) {
     if (i < n) put<F>(y, i, apply<op>(F::load(x + i, n - i), a, b), n - i);
   }
@@ -222,7 +228,8 @@ bool unary(UnaryOp op, DType type, const void* x, void* y, int64_t n, double a, 
     if ((op == UnaryOp::affine || op == UnaryOp::clamp) && !(is_whole(a) && is_whole(b))) return false;
   }
   int64_t in = size_of(type), out = writes_boolean(op) ? 1 : in;
-  parallel_ranges(n, grain, [=](int64_t begin, int64_t end) { row(at(x, begin * in), at(y, begin * out), end - begin, a, b); });
+  parallel_ranges(n, grain,
+                  [=](int64_t begin, int64_t end) { row(at(x, begin * in), at(y, begin * out), end - begin, a, b, true); });
   return true;
 }
 
@@ -259,7 +266,7 @@ inline bool in_place(int64_t stride) { return stride == 0 || stride == 1; }
 
 // ------------------------------------------------------------------ binary
 
-template <BinaryOp op, DType type, bool repeat_a, bool repeat_b>
+template <BinaryOp op, DType type, bool repeat_a, bool repeat_b, bool far = false>
 inline void binary_loop(const void* a_, const void* b_, void* out, int64_t n) {
   using F = Format<type>;
   using V = typename F::V;
@@ -267,9 +274,11 @@ inline void binary_loop(const void* a_, const void* b_, void* out, int64_t n) {
   const V all_a = F::spread(*a), all_b = F::spread(*b);
   int64_t i = 0;
   for (; i + F::step <= n; i += F::step) {
-    if constexpr (!repeat_a) ask(at(a + i, ahead));
-    if constexpr (!repeat_b) ask(at(b + i, ahead));
-    ask_to_write(at(static_cast<typename F::T*>(out) + i, ahead));
+    if constexpr (far && can_ask<F, decltype(apply<op>(all_a, all_b))>) {
+      ask(at(a + i, ahead));
+      ask(at(b + i, ahead));
+      ask(at(static_cast<typename F::T*>(out) + i, ahead));
+    }
     put<F>(out, i, apply<op>(repeat_a ? all_a : F::load(a + i), repeat_b ? all_b : F::load(b + i)));
   }
   if constexpr (F::step > 1) {
@@ -280,8 +289,9 @@ inline void binary_loop(const void* a_, const void* b_, void* out, int64_t n) {
 }
 
 template <BinaryOp op, DType type>
-void binary_row(const void* a, bool repeat_a, const void* b, bool repeat_b, void* out, int64_t n) {
-  if (!repeat_a && !repeat_b) binary_loop<op, type, false, false>(a, b, out, n);
+void binary_row(const void* a, bool repeat_a, const void* b, bool repeat_b, void* out, int64_t n, bool far) {
+  if (!repeat_a && !repeat_b && far) binary_loop<op, type, false, false, true>(a, b, out, n);
+  else if (!repeat_a && !repeat_b) binary_loop<op, type, false, false>(a, b, out, n);
   else if (!repeat_a) binary_loop<op, type, false, true>(a, b, out, n);
   else if (!repeat_b) binary_loop<op, type, true, false>(a, b, out, n);
   else binary_loop<op, type, true, true>(a, b, out, n);
@@ -317,7 +327,7 @@ bool binary(BinaryOp op, DType type, const Space& given, const void* a, const vo
     char* to = at(out, begin * out_size);
     if (direct) {
       for_each_row<2>(s, begin, end, [&](const int64_t* offset, int64_t n) {
-        row(at(a, offset[0] * in_size), !stride_a, at(b, offset[1] * in_size), !stride_b, to, n);
+        row(at(a, offset[0] * in_size), !stride_a, at(b, offset[1] * in_size), !stride_b, to, n, true);
         to += n * out_size;
       });
       return;
@@ -326,7 +336,7 @@ bool binary(BinaryOp op, DType type, const Space& given, const void* a, const vo
     for_each_row<2>(s, begin, end, [&](const int64_t* offset, int64_t n) {
       for (int64_t i = 0; i < n; i += buffer_items) {
         int64_t part = smaller(n - i, buffer_items);
-        row(operand_a.take(offset[0], i, part), !stride_a, operand_b.take(offset[1], i, part), !stride_b, to, part);
+        row(operand_a.take(offset[0], i, part), !stride_a, operand_b.take(offset[1], i, part), !stride_b, to, part, false);
         to += part * out_size;
       }
     });

@@ -101,14 +101,14 @@ inline void finish_row(const Gemm& g, int64_t batch, int64_t row, int64_t j, con
 inline void finish_fused(const Gemm& g, int64_t batch, int64_t row, int64_t rows, int64_t j, int64_t n) {
   bool activates = g.activation != UnaryOp::count_;
   if (!activates && !g.residual) return;
-  UnaryRow activation = activates ? unary_row_of(g.activation, g.type_c) : nullptr;
+  UnaryRow activation = unary_row_of(activates ? g.activation : UnaryOp::relu, g.type_c);
   BinaryRow add = binary_row_of(BinaryOp::add, g.type_c);
   int64_t size = size_of(g.type_c);
   for (int64_t end = row + rows; row < end; row++) {
     int64_t offset = (batch * g.c_batch + row * g.c_row + j) * size;
     void* c = static_cast<char*>(g.c) + offset;
-    if (activation) activation(c, c, n, 0, 0);
-    if (g.residual) add(c, false, static_cast<const char*>(g.residual) + offset, false, c, n);
+    if (activates) activation(c, c, n, 0, 0, false);
+    if (g.residual) add(c, false, static_cast<const char*>(g.residual) + offset, false, c, n, false);
   }
 }
 

@@ -195,14 +195,17 @@ constexpr int64_t many = 50021, rows = 301, cols = 131;  // odd, and worth sever
 
 std::vector<float>& output(Results& r, int64_t n) { return r.emplace_back(zeros(n)); }
 
-bool gemm(Results& r, int64_t batch, int64_t m, int64_t n, int64_t k, bool transpose_a, bool transpose_b) {
+bool gemm(Results& r, int64_t batch, int64_t m, int64_t n, int64_t k, bool transpose_a, bool transpose_b,
+          bool finished = false) {
   auto a = uniform(batch * m * k, 1), b = uniform(batch * k * n, 2), bias = uniform(n, 3);
   Gemm g{};
   g.batch = batch, g.m = m, g.n = n, g.k = k, g.type_a = g.type_b = g.type_c = f32, g.alpha = 1;
   g.a = a.data(), g.a_row = transpose_a ? 1 : k, g.a_col = transpose_a ? m : 1, g.a_batch = m * k;
   g.b = b.data(), g.b_row = transpose_b ? 1 : n, g.b_col = transpose_b ? k : 1, g.b_batch = k * n;
   g.c = output(r, batch * m * n).data(), g.c_row = n, g.c_batch = m * n, g.bias = bias.data();
-  return table.gemm(g);
+  auto residual = uniform(batch * m * n, 4);
+  if (finished) g.activation = UnaryOp::gelu, g.residual = residual.data();
+  return table.gemm(g) && r.back().front() != 0;
 }
 
 bool attention(Results& r, int64_t q_len, int64_t kv_len, int64_t heads, int64_t kv_heads, float dropout) {
@@ -331,6 +334,8 @@ const Case cases[] = {
     {"matrix product", [](Results& r) { return gemm(r, 1, 131, 259, 67, false, false); }},
     {"matrix product, long k", [](Results& r) { return gemm(r, 1, 67, 65, 1031, true, false); }},
     {"matrix product, B transposed", [](Results& r) { return gemm(r, 3, 65, 131, 67, false, true); }},
+    {"matrix product, finished", [](Results& r) { return gemm(r, 2, 131, 259, 67, false, true, true); }},
+    {"vector and matrix, finished", [](Results& r) { return gemm(r, 1, 1, 1031, 257, false, false, true); }},
     {"vector and matrix", [](Results& r) { return gemm(r, 1, 1, 1031, 257, false, false); }},
     {"vector and matrix, transposed", [](Results& r) { return gemm(r, 1, 1, 1031, 257, false, true); }},
     {"attention", [](Results& r) { return attention(r, 97, 97, 4, 4, 0); }},

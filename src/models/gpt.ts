@@ -132,10 +132,9 @@ class MLP extends Module {
 
   /** residual + mlp(x) */
   forward(x: Tensor, residual: Tensor): Tensor {
-    const inner = // (B, T, inner)
-      this.c_gate === null
-        ? this.c_fc.forward(x, { activation: this.#activation })
-        : swiglu(this.c_gate.forward(x), this.c_fc.forward(x));
+    const activation = this.c_gate === null ? this.#activation : null;
+    const wide = this.c_fc.forward(x, { activation }); // (B, T, inner)
+    const inner = this.c_gate === null ? wide : swiglu(this.c_gate.forward(x), wide);
     return this.dropout.addTo(residual, (finish) => this.c_proj.forward(inner, finish));
   }
 }

@@ -70,6 +70,8 @@ const cases: Record<string, Case> = {
     options: () => ({ dropout: 0.3, generator: new Generator(3) }),
   },
   'few queries, many keys': { q: [1, 1, 3, 64], kv: [1, 1, 2100, 64] },
+  'one query': { q: [2, 2, 1, 64], kv: [2, 2, 300, 64] },
+  'one query, grouped': { q: [1, 6, 1, 64], kv: [1, 2, 300, 64] },
 };
 
 describe.each(Object.entries(cases))('attention of bfloat16, %s', (_, { q, kv, options = () => ({}) }) => {
@@ -102,13 +104,14 @@ describe.each(Object.entries(cases))('attention of bfloat16, %s', (_, { q, kv, o
     const exact = run('float64');
     setFloat32MatmulPrecision('medium');
     const got = run('float32');
-    expect(bits(to(got[0], 'bfloat16'))).toEqual(bits(half));
+    const rounds = q[2] > 8;
+    if (rounds) expect(bits(to(got[0], 'bfloat16'))).toEqual(bits(half));
     for (const i of got.keys()) {
       const reference = exact[i].toFloat64Array();
       const most = reference.reduce((a, b) => Math.max(a, Math.abs(b)), 0);
       expectClose(got[i], reference, { rtol: 0, atol: most * 2 ** -8 }, `result ${i}`);
       const error = reference.reduce((a, b, at) => Math.max(a, Math.abs(b - got[i].data[at])), 0);
-      if (q[2] > 1) expect(error > most * 2 ** -18, `result ${i} is rounded`).toBe(isa === 'amx');
+      expect(error > most * 2 ** -18, `result ${i} is rounded`).toBe(isa === 'amx' && rounds);
     }
   });
 

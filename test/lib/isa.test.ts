@@ -20,36 +20,44 @@ function load(settings: Record<string, string>): Promise<unknown> {
   return run(process.execPath, ['-e', `require(${addon})`], { env });
 }
 
+/** Runs these test files in a process with these settings. */
+async function expectToPass(files: readonly string[], settings: Record<string, string>): Promise<void> {
+  const vitest = fileURLToPath(new URL('vitest.mjs', import.meta.resolve('vitest/package.json')));
+  const env = { ...process.env, TSGPT_ISA: '', TSGPT_BF16: '', NO_COLOR: '1', ...settings };
+  const args = [vitest, 'run', ...files, '--reporter=dot'];
+  const { stdout } = await run(process.execPath, args, { cwd: root, env, maxBuffer: 2 ** 26 });
+  expect(stdout).toMatch(/Tests\s+\d+ passed/);
+  expect(stdout).not.toContain('failed');
+}
+
 describe('instruction sets', () => {
   const others = availableIsas.split(',').filter((name) => name !== isa);
 
   it.skipIf(others.length === 0).each(others)(
     '%s passes the tests of kernels',
-    async (name) => {
-      const vitest = fileURLToPath(new URL('vitest.mjs', import.meta.resolve('vitest/package.json')));
-      const env = { ...process.env, TSGPT_ISA: name, TSGPT_BF16: '', NO_COLOR: '1' };
-      const { stdout } = await run(
-        process.execPath,
+    (name) =>
+      expectToPass(
         [
-          vitest,
-          'run',
           'test/lib/ops.test.ts',
           'test/lib/products.test.ts',
           'test/lib/attention-bfloat16.test.ts',
           'test/lib/linear-finish.test.ts',
-          '--reporter=dot',
         ],
-        {
-          cwd: root,
-          env,
-          maxBuffer: 2 ** 26,
-        },
-      );
-      expect(stdout).toMatch(/Tests\s+\d+ passed/);
-      expect(stdout).not.toContain('failed');
-    },
+        { TSGPT_ISA: name },
+      ),
     180_000,
   );
+
+  it('OpenBLAS passes the tests of what follows a product', async (context) => {
+    const settings = { TSGPT_GEMM: 'openblas' };
+    try {
+      await load(settings);
+    } catch (error) {
+      if (String(error).includes('OpenBLAS cannot be opened')) context.skip('OpenBLAS is not installed');
+      throw error;
+    }
+    await expectToPass(['test/lib/linear-finish.test.ts'], settings);
+  }, 180_000);
 
   it.each([
     ['TSGPT_ISA', 'abacus', 'but this machine and build have: '],

@@ -12,14 +12,18 @@ import {
   autocast,
   backward,
   type DType,
+  Generator,
   linear,
   type LinearOptions,
+  matmul,
   noGrad,
   setFloat32MatmulPrecision,
   type Tensor,
   zeros,
 } from '../../lib/index.js';
 import { watchResults } from '../../lib/op.js';
+import { multiplyInto } from '../../lib/ops/gemm.js';
+import { Linear } from '../../src/nn/index.js';
 import { bits, fromNumbers, uniform } from '../support/compare.js';
 
 afterEach(() => setFloat32MatmulPrecision('highest'));
@@ -27,6 +31,11 @@ afterEach(() => setFloat32MatmulPrecision('highest'));
 const random = (shape: readonly number[], seed: number, dtype: DType = 'float32'): Tensor => {
   const size = shape.reduce((a, b) => a * b, 1);
   return fromNumbers(uniform(size, -1.5, 1.5, seed), shape, dtype);
+};
+
+const expectSame = (got: Tensor, expected: Tensor, name: string): void => {
+  expect(got.dtype, name).toBe(expected.dtype);
+  expect(bits(got).equals(bits(expected)), name).toBe(true);
 };
 
 /** Rows, inputs and outputs: tiny, few rows, packed, several panels of the tiles, several parts of k, none at all. */
@@ -51,31 +60,51 @@ const types = [
 describe.each(types)('%s times %s', (type, weightType) => {
   it.each(shapes)('%i x %i x %i', (m, k, n) => {
     const x = random([m, k], 1, type);
-    const bias = random([n], 3);
     const residual = random([m, n], 4, type);
-    for (const precision of ['highest', 'medium'] as const) {
-      setFloat32MatmulPrecision(precision);
-      for (const transposed of [false, true]) {
-        const weight = random(transposed ? [k, n] : [n, k], 2, weightType);
-        const plain = linear(x, weight, bias, { transposed });
-        for (const activation of ['gelu', 'geluTanh', 'relu', 'silu', null] as const) {
-          const active = activation === null ? plain : activate(plain, activation);
-          const got = linear(x, weight, bias, { transposed, activation });
-          expect(bits(got), `${activation}`).toEqual(bits(active));
-          const both = linear(x, weight, bias, { transposed, activation, residual });
-          expect(bits(both), `${activation}, residual`).toEqual(bits(add(residual, active)));
+    for (const bias of [random([n], 3), random([n], 3, type)])
+      for (const precision of ['highest', 'medium'] as const) {
+        setFloat32MatmulPrecision(precision);
+        for (const transposed of [false, true]) {
+          const weight = random(transposed ? [k, n] : [n, k], 2, weightType);
+          const plain = linear(x, weight, bias, { transposed });
+          for (const activation of ['gelu', 'geluTanh', 'relu', 'silu', null] as const) {
+            const active = activation === null ? plain : activate(plain, activation);
+            const got = linear(x, weight, bias, { transposed, activation });
+            expectSame(got, active, `${activation}`);
+            const both = linear(x, weight, bias, { transposed, activation, residual });
+            expectSame(both, add(residual, active), `${activation}, residual`);
+          }
         }
       }
-    }
   });
 });
 
 it('takes a batch, and a residual that lies otherwise in memory', () => {
   const [x, weight] = [random([2, 3, 8], 1), random([5, 8], 2)];
-  const residual = random([5, 3, 2], 3).transpose(0, 2).transpose(1, 2).transpose(1, 2); // (2, 3, 5)
+  const residual = random([5, 3, 2], 3).transpose(0, 2); // (2, 3, 5)
   const got = linear(x, weight, null, { residual });
   expect(got.shape).toEqual([2, 3, 5]);
   expect(bits(got)).toEqual(bits(add(residual, linear(x, weight))));
+});
+
+it('takes batches that the kernel cannot take at once', () => {
+  const [a, b] = [random([2, 3, 40, 30], 1), random([3, 30, 50], 2)];
+  const residual = random([2, 3, 40, 50], 3);
+  const out = zeros([2, 3, 40, 50]);
+  multiplyInto(out, a, b, { activation: 'silu', residual });
+  expect(bits(out)).toEqual(bits(add(residual, activate(matmul(a, b), 'silu'))));
+});
+
+it('finishes a layer after its adapter', () => {
+  const layer = new Linear(12, 9, { generator: new Generator(1) });
+  const adapter = random([9, 12], 2);
+  layer.adapter = { forward: (x) => linear(x, adapter) };
+  const [x, residual] = [random([5, 12], 3), random([5, 9], 4)];
+  const both = add(linear(x, layer.weight, layer.bias), linear(x, adapter));
+  expect(bits(layer.forward(x))).toEqual(bits(both));
+  expect(bits(layer.forward(x, { activation: 'relu', residual }))).toEqual(
+    bits(add(residual, activate(both, 'relu'))),
+  );
 });
 
 describe('gradients', () => {
@@ -94,6 +123,16 @@ describe('gradients', () => {
     const fused = run((x, w, b, residual) => linear(x, w, b, { activation, residual }));
     expect(fused).toEqual(run((x, w, b, r) => add(r, active(linear(x, w, b)))));
   });
+});
+
+it('passes a gradient to the residual alone', () => {
+  const [x, weight, residual] = [random([6, 4], 1), random([5, 4], 2), random([6, 5], 3)];
+  residual.requiresGrad = true;
+  const y = linear(x, weight, null, { activation: 'gelu', residual });
+  const dy = random([6, 5], 4);
+  x.memory.fill(0); // which backward does not need
+  backward(y, dy);
+  expect(bits(residual.grad!)).toEqual(bits(dy));
 });
 
 it('keeps a float32 residual where an autocast makes the product half', () => {
