@@ -488,11 +488,11 @@ export interface GemmSizes {
   readonly cBatch: number;
   readonly alpha?: number;
   readonly beta?: number;
-  readonly activation?: FusedActivation | null;
+  readonly activation?: ActivationName | null;
 }
 
-/** Activations that the native product applies. */
-export type FusedActivation = 'gelu' | 'geluTanh' | 'relu' | 'silu';
+/** The activations that a product applies, by name: `gelu(x)`, `gelu(x, { approximate: 'tanh' })`, `relu(x)`, `silu(x)`. */
+export type ActivationName = 'gelu' | 'geluTanh' | 'relu' | 'silu';
 
 /** Whether float32 operands may be rounded to bfloat16 before they are multiplied. */
 export const gemmSettings = { roundsToBf16: false };

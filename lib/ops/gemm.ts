@@ -13,7 +13,7 @@ interface MatrixOptions {
   readonly beta?: number;
   readonly bias?: Tensor | null;
   /** Of a b + beta out + bias. */
-  readonly activation?: kernels.FusedActivation | null;
+  readonly activation?: kernels.ActivationName | null;
   /** Added after the activation; contiguous, of out's shape and type. */
   readonly residual?: Tensor | null;
 }

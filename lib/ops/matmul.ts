@@ -7,13 +7,16 @@ import { isGradEnabled, type TapeNode } from '../autograd.js';
 import { autocastType } from '../autocast.js';
 import { isHalf } from '../dtype.js';
 import { ArgumentError, checkOptions, ShapeError } from '../errors.js';
-import { gemmSettings } from '../kernels.js';
+import { type ActivationName, gemmSettings } from '../kernels.js';
+
 import { cast, checkFloating, compact, defineOp, promoted, sumToShape, toHalf } from '../op.js';
 import { broadcastShapes, formatShape, sameShape, sizeOf, type Shape } from '../shape.js';
 import { checkTensor, Tensor } from '../tensor.js';
 import { add, gelu, relu, silu } from './elementwise.js';
 import { multiplyInto, transposed } from './gemm.js';
 import { reshape, transpose } from './movement.js';
+
+export type { ActivationName };
 
 /** How exactly products of float32 matrices are computed; see {@link setFloat32MatmulPrecision}. */
 export type MatmulPrecision = 'highest' | 'medium';
@@ -119,17 +122,14 @@ export interface LinearOptions {
   readonly residual?: Tensor | null;
 }
 
-/** The names of the activations that {@link linear} knows. */
-export type ActivationName = keyof typeof activations;
-
-const activations = {
-  gelu: (x: Tensor): Tensor => gelu(x),
-  geluTanh: (x: Tensor): Tensor => gelu(x, { approximate: 'tanh' }),
+const activations: Record<ActivationName, (x: Tensor) => Tensor> = {
+  gelu: (x) => gelu(x),
+  geluTanh: (x) => gelu(x, { approximate: 'tanh' }),
   relu,
   silu,
 };
 
-/** The activation of that name: `gelu(x)`, `gelu(x, { approximate: 'tanh' })`, `relu(x)` or `silu(x)`. */
+/** The activation of that name. */
 export function activate(x: Tensor, activation: ActivationName): Tensor {
   checkActivation('activate', activation);
   return activations[activation](x);
