@@ -274,7 +274,7 @@ inline void binary_loop(const void* a_, const void* b_, void* out, int64_t n) {
   const V all_a = F::spread(*a), all_b = F::spread(*b);
   int64_t i = 0;
   for (; i + F::step <= n; i += F::step) {
-    if constexpr (far && can_ask<F, decltype(apply<op>(all_a, all_b))>) {
+    if constexpr (far && op >= BinaryOp::tanh_grad && can_ask<F, decltype(apply<op>(all_a, all_b))>) {  // add gains nothing
       ask(at(a + i, ahead));
       ask(at(b + i, ahead));
       ask(at(static_cast<typename F::T*>(out) + i, ahead));
