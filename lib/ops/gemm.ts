@@ -19,8 +19,8 @@ interface MatrixOptions {
 }
 
 /**
- * out = activation(a b + beta out + bias) + residual for a (..., m, k), b (..., k, n) of any strides and a contiguous out (..., m, n), whose batch
- * dimensions a and b broadcast to.
+ * out = activation(a b + beta out + bias) + residual for a (..., m, k), b (..., k, n) of any strides and a contiguous out
+ * (..., m, n), whose batch dimensions a and b broadcast to.
  */
 export function multiplyInto(out: Tensor, a: Tensor, b: Tensor, options: MatrixOptions = {}): boolean {
   const [m, n] = out.shape.slice(-2);

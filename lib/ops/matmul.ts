@@ -8,7 +8,6 @@ import { autocastType } from '../autocast.js';
 import { isHalf } from '../dtype.js';
 import { ArgumentError, checkOptions, ShapeError } from '../errors.js';
 import { type ActivationName, gemmSettings } from '../kernels.js';
-
 import { cast, checkFloating, compact, defineOp, promoted, sumToShape, toHalf } from '../op.js';
 import { broadcastShapes, formatShape, sameShape, sizeOf, type Shape } from '../shape.js';
 import { checkTensor, Tensor } from '../tensor.js';
@@ -129,7 +128,11 @@ const activations: Record<ActivationName, (x: Tensor) => Tensor> = {
   silu,
 };
 
-/** The activation of that name. */
+/**
+ * The activation of that name.
+ *
+ * @throws ArgumentError for another name.
+ */
 export function activate(x: Tensor, activation: ActivationName): Tensor {
   checkActivation('activate', activation);
   return activations[activation](x);

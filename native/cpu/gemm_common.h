@@ -101,7 +101,7 @@ inline void finish_row(const Gemm& g, int64_t batch, int64_t row, int64_t j, con
 inline void finish_fused(const Gemm& g, int64_t batch, int64_t row, int64_t rows, int64_t j, int64_t n) {
   bool activates = g.activation != UnaryOp::count_;
   if (!activates && !g.residual) return;
-  UnaryRow activation = unary_row_of(activates ? g.activation : UnaryOp::relu, g.type_c);
+  UnaryRow activation = activates ? unary_row_of(g.activation, g.type_c) : nullptr;
   BinaryRow add = binary_row_of(BinaryOp::add, g.type_c);
   int64_t size = size_of(g.type_c);
   for (int64_t end = row + rows; row < end; row++) {
