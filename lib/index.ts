@@ -30,6 +30,7 @@ export * from './ops/reduce.js';
 export * from './ops/rotary.js';
 export * from './ops/softmax.js';
 export * from './ops/swiglu.js';
+export { getPackedWeights, setPackedWeightsLimit, type PackedWeights } from './packed-weights.js';
 export { launchedProcess, ProcessGroup, type LaunchedProcess } from './process-group.js';
 export { defaultGenerator, Generator, manualSeed, type StreamState } from './random.js';
 export { formatShape, sameShape, type Shape } from './shape.js';

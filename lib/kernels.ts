@@ -5,6 +5,7 @@
  */
 
 import { dtypes, type DType, type TypedArray } from './dtype.js';
+import type { NativeAddon } from './native-addon.js';
 import { native } from './native.js';
 import type { Shape } from './shape.js';
 
@@ -497,15 +498,23 @@ export type ActivationName = 'gelu' | 'geluTanh' | 'relu' | 'silu';
 /** Whether float32 operands may be rounded to bfloat16 before they are multiplied. */
 export const gemmSettings = { roundsToBf16: false };
 
-/** @param residual where and of the type that c is, or null */
-export function gemm(
-  a: Operand,
-  b: Operand,
-  c: Operand,
-  bias: Operand | null,
-  residual: Operand | null,
-  s: GemmSizes,
-): boolean {
+/** A matrix product. */
+export interface Product {
+  readonly a: Operand;
+  readonly b: Operand;
+  readonly c: Operand;
+  readonly bias: Operand | null;
+  /** Where and of the type that c is. */
+  readonly residual: Operand | null;
+  readonly sizes: GemmSizes;
+}
+
+/** @param packed the right side as {@link pack} gives it, or null */
+function callProduct<Name extends 'gemm' | 'gemmPacking' | 'gemmPack'>(
+  name: Name,
+  { a, b, c, bias, residual, sizes: s }: Product,
+  packed: Float32Array | null,
+): ReturnType<NativeAddon[Name]> {
   n = 0;
   put(s.batch);
   put(s.m);
@@ -527,8 +536,23 @@ export function gemm(
   put(gemmSettings.roundsToBf16 ? 1 : 0);
   put(s.activation ? unaryIds[s.activation] : -1);
   putOffsets(a, b, c, bias, residual);
-  return native.gemm(a.memory, b.memory, c.memory, memory(bias), memory(residual));
+  put(0);
+  const arrays = [a.memory, b.memory, c.memory, memory(bias), memory(residual), packed] as const;
+  return native[name](...arrays) as ReturnType<NativeAddon[Name]>;
 }
+
+/** @param packed b as {@link pack} gave it for a product of this one's {@link packing}, or null */
+export const gemm = (product: Product, packed: Float32Array | null): boolean =>
+  callProduct('gemm', product, packed);
+
+/** How the kernel packs b: one of native/kernels.h's Packing, 0 where it takes no packed b. */
+export const packing = (product: Product): number => callProduct('gemmPacking', product, null);
+
+/** Numbers that packed b has. */
+export const packedSize = (product: Product): number => callProduct('gemmPack', product, null);
+
+/** Packs b into at least as many numbers. */
+export const pack = (product: Product, out: Float32Array): number => callProduct('gemmPack', product, out);
 
 /** Options of an attention call; see `struct Attention` in native/kernels.h. */
 export interface AttentionOptions {

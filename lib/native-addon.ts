@@ -122,6 +122,10 @@ export type NativeAddon = Record<KernelName, Kernel> &
     sumSquares(numbers: Float64Array, ...arrays: TypedArray[]): number;
     optimizerStep(numbers: Float64Array, ...arrays: (TypedArray | null)[]): boolean;
     findBadId(ids: TypedArray): number;
+    /** How a product packs its right side, 0 where packed ones are not taken; the arrays are those of `gemm`. */
+    gemmPacking(...arrays: (TypedArray | null)[]): number;
+    /** Packs it into the last array, or, where that is null, answers how many numbers it takes. */
+    gemmPack(...arrays: (TypedArray | null)[]): number;
     /** Offset of the first 64-byte aligned byte; asks the system for huge pages. */
     prepare(buffer: ArrayBuffer): number;
     /** Detaches the buffer and gives its memory back at once. */

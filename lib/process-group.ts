@@ -107,5 +107,6 @@ function elements(name: string, t: Tensor): Float32Array {
       `ProcessGroup.${name}: tensors must be contiguous float32, got ${t.dtype}${layout}`,
     );
   }
+  t.storage.changed();
   return (t.memory as Float32Array).subarray(t.offset, t.offset + t.size);
 }

@@ -17,6 +17,14 @@ import { blockSize, pool, type Block } from './pool.js';
 /** Blocks of watched storages by watch id. */
 const watched = new Map<number, Block>();
 
+/** Something made from a storage's elements, of use until they change. */
+interface Derived {
+  dispose(): void;
+}
+
+/** What has memory of its own, by the id of the watch over the storage that it was made from. */
+const watchedDerived = new Map<number, Derived>();
+
 let liveBytes = 0;
 let liveStorages = 0;
 let peakBytes = 0;
@@ -85,7 +93,11 @@ export class Storage {
   /** Number of tensors and saved values that use it. */
   users = 0;
   /** Counts in-place writes, so that backward can refuse a saved value that was overwritten. */
-  version = 0;
+  #version = 0;
+  /** Packed weights, see packed-weights.ts. */
+  derived: Derived | null = null;
+  #derivedWatch = -1;
+  #exposed = false;
   #data: TypedArray | null;
   #block: Block | null;
   #watch = -1;
@@ -130,10 +142,51 @@ export class Storage {
     return this.#block !== null;
   }
 
+  get version(): number {
+    return this.#version;
+  }
+
+  /** To be called whenever elements have been written that may have been read before. */
+  changed(): void {
+    this.#version++;
+    this.forget();
+  }
+
+  /** Has `derived` disposed with this storage, also when the garbage collector takes it. */
+  watchDerived(bytes: number): void {
+    if (this.derived === null || this.#derivedWatch >= 0) return;
+    this.#derivedWatch = native.watch(this, bytes);
+    watchedDerived.set(this.#derivedWatch, this.derived);
+    unsweptBytes += bytes;
+    unsweptCount++;
+  }
+
+  /** Gives up what was made from the elements. */
+  forget(): void {
+    if (this.derived === null) return;
+    this.derived.dispose();
+    this.derived = null;
+    if (this.#derivedWatch < 0) return;
+    native.unwatch(this.#derivedWatch);
+    watchedDerived.delete(this.#derivedWatch);
+    this.#derivedWatch = -1;
+  }
+
+  /** Whether somebody outside may write to the elements without telling. */
+  get exposed(): boolean {
+    return this.#exposed;
+  }
+
+  expose(): void {
+    this.#exposed = true;
+    this.forget();
+  }
+
   /** One user fewer; the last one gives the memory back. */
   release(): void {
     if (--this.users > 0 || this.#data === null) return;
     this.#data = null;
+    this.forget();
     const block = this.#block;
     if (block === null) return;
     this.#block = null;
@@ -161,11 +214,13 @@ function giveBack(block: Block): void {
   pool.put(block);
 }
 
-/** Takes back the blocks of watched storages that the garbage collector has found dead. */
+/** Takes back the blocks of watched storages that the garbage collector has found dead, and what was made from them. */
 function sweep(): void {
   unsweptBytes = 0;
   unsweptCount = 0;
   for (const id of native.sweepWatched()) {
+    watchedDerived.get(id)?.dispose();
+    watchedDerived.delete(id);
     const block = watched.get(id);
     if (block === undefined) continue;
     watched.delete(id);

@@ -162,11 +162,17 @@ export class Tensor {
    * not when only something made from it is: its own subarrays, its buffer); copy what must live longer.
    */
   get data(): TypedArray {
+    const view = this.#elements();
     if (this.isContiguous) {
-      const view = this.memory.subarray(this.offset, this.offset + this.size);
+      this.storage.expose();
       dataOwners.set(view, this.storage);
-      return view;
     }
+    return view;
+  }
+
+  /** As `data`, for reading at once. */
+  #elements(): TypedArray {
+    if (this.isContiguous) return this.memory.subarray(this.offset, this.offset + this.size);
     return scope(() => {
       const compact = Tensor.empty(this.shape, this.dtype, 'data');
       kernels.copy(this, compact);
@@ -176,7 +182,7 @@ export class Tensor {
 
   /** The elements in row-major order as numbers in a fresh array; half types are widened, bool gives 0 and 1. */
   toFloat64Array(): Float64Array {
-    const data = this.data;
+    const data = this.#elements();
     if (!isHalf(this.dtype)) return Float64Array.from(data);
     const decode = decodeHalf(this.dtype);
     return Float64Array.from(data, decode);

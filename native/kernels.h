@@ -117,6 +117,16 @@ struct Gemm {
   UnaryOp activation = UnaryOp::count_;  // one without constants that gives C's type; count_: none
   const void* residual;                  // where and of the type that C is, or null
   bool bf16;  // float32 operands may be rounded to bfloat16 before they are multiplied; sums stay float32
+  const float* packed_b = nullptr;  // B as pack() made it for a product with this one's packing() and B, or null
+};
+
+// How B is read in a product: as it is, or packed; packed B serves all products of the same B and packing.
+enum class Packing : int32_t {
+  none,
+  numbers,         // in float32
+  pairs,           // rounded to bfloat16, two neighbours along k together
+  pieces,          // cut into bfloat16 tiles (cpu/amx.h)
+  rounded_pieces,  // rounded to bfloat16 tiles
 };
 
 struct HeadStrides {
@@ -273,6 +283,8 @@ struct KernelTable {
 
   // ---- matrix products (cpu/gemm.cpp, openblas.cpp)
   bool (*gemm)(const Gemm&);
+  Packing (*packing)(const Gemm&);           // none as well where packed B cannot be given
+  int64_t (*pack)(const Gemm&, float* out);  // answers its size in floats; out may be null
 
   // ---- attention (cpu/attention.cpp), float32
   bool (*attention)(const Attention&);

@@ -13,7 +13,7 @@ const root = resolve(import.meta.dirname, '..');
 /** Strata from the bottom up; the first pattern that fits a path decides. */
 const strata: [RegExp, number][] = [
   [/^lib\/(errors|dtype|shape|native-addon)\.ts$/, 0],
-  [/^lib\/(native|kernels|storage|pool|half|format|threads)\.ts$/, 1],
+  [/^lib\/(native|kernels|storage|packed-weights|pool|half|format|threads)\.ts$/, 1],
   [
     /^lib\/formats\/(atomic-file|system-error|mapped-file|file-kind|json-file|safetensors-header|gguf-header)\.ts$/,
     1,

@@ -5,6 +5,7 @@
  */
 
 import * as kernels from '../kernels.js';
+import { packedFor } from '../packed-weights.js';
 import { broadcastStrides, sizeOf, type Shape } from '../shape.js';
 import type { Tensor } from '../tensor.js';
 
@@ -16,6 +17,8 @@ interface MatrixOptions {
   readonly activation?: kernels.ActivationName | null;
   /** Added after the activation; contiguous, of out's shape and type. */
   readonly residual?: Tensor | null;
+  /** b is a matrix that is expected again, unchanged; see packed-weights.ts. */
+  readonly isWeight?: boolean;
 }
 
 /**
@@ -64,8 +67,15 @@ export function multiplyInto(out: Tensor, a: Tensor, b: Tensor, options: MatrixO
         : { ...operandOf(operand), offset: operand.offset + offsetOf(i, batch, strides, merged) };
     const part = (t: Tensor): kernels.Operand =>
       loops === 1 ? t : { ...operandOf(t), offset: t.offset + i * inner * m * n };
-    if (!kernels.gemm(at(a, aBatch), at(b, bBatch), part(out), bias, residual && part(residual), sizes))
-      return false;
+    const product: kernels.Product = {
+      a: at(a, aBatch),
+      b: at(b, bBatch),
+      c: part(out),
+      bias,
+      residual: residual && part(residual),
+      sizes,
+    };
+    if (!kernels.gemm(product, options.isWeight ? packedFor(b, product) : null)) return false;
   }
   return true;
 }

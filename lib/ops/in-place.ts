@@ -28,7 +28,7 @@ function change(name: string, x: Tensor, source: Tensor | null, write: () => voi
     );
   }
   scope(write);
-  x.storage.version++;
+  x.storage.changed();
   return x;
 }
 

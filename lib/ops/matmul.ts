@@ -181,10 +181,12 @@ const linearOp = defineOp<[Tensor, Tensor, Tensor | null, Tensor | null], Linear
   forward(out, [x, weight, bias, residual], { transposed, activation }, tape) {
     if (bias !== null && bias.dtype !== 'float32') return false;
     tape?.save(tape.needs(1) ? x : null, tape.needs(0) ? weight : null);
+    if (tape?.needs(1)) weight.storage.forget(); // backward needs the memory, and the weight will change
     return multiplyInto(asMatrix(out), asMatrix(x), inOut(weight, transposed), {
       bias: bias && compact(bias),
       activation,
       residual: residual && asMatrix(residual),
+      isWeight: tape === null,
     });
   },
   // y = x W + b + r:  dx = dy Wᵀ,  dW = xᵀ dy,  db = Σ_rows dy,  dr = dy

@@ -285,8 +285,7 @@ int64_t matrix_extent(int64_t batch, int64_t batch_stride, int64_t rows, int64_t
   return (batch - 1) * batch_stride + (rows - 1) * row + (cols - 1) * col + 1;
 }
 
-napi_value gemm(napi_env env, napi_callback_info info) {
-  Args args(env, info);
+Gemm read_gemm(Args& args) {
   Gemm g{};
   g.batch = args.integer(), g.m = args.integer(), g.n = args.integer(), g.k = args.integer();
   g.type_a = args.as<DType>();
@@ -304,7 +303,34 @@ napi_value gemm(napi_env env, napi_callback_info info) {
   g.c = args.array(g.type_c, matrix_extent(g.batch, g.c_batch, g.m, g.c_row, g.n, 1));
   g.bias = args.floats_or_null(g.n);
   g.residual = args.array(g.type_c, matrix_extent(g.batch, g.c_batch, g.m, g.c_row, g.n, 1), true);
+  return g;
+}
+
+// The last array is packed B, or null.
+napi_value gemm(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  Gemm g = read_gemm(args);
+  int64_t size = args.ok() ? kernels.pack(g, nullptr) : 0;
+  const float* packed = args.floats_or_null(size);
+  if (size > 0) g.packed_b = packed;
   return args.result(args.ok() && kernels.gemm(g));
+}
+
+// Answers how the product packs B; 0 where packed B cannot be given.
+napi_value gemm_packing(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  Gemm g = read_gemm(args);
+  return args.result(args.ok() ? static_cast<double>(kernels.packing(g)) : 0);
+}
+
+// Packs B into the last array, or answers how many floats that takes where it is null.
+napi_value gemm_pack(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  Gemm g = read_gemm(args);
+  int64_t size = args.ok() ? kernels.pack(g, nullptr) : 0;
+  float* out = args.floats_or_null(size);
+  if (args.ok() && out) kernels.pack(g, out);
+  return args.result(static_cast<double>(size));
 }
 
 HeadStrides head_strides(Args& args) {
@@ -481,6 +507,8 @@ void define_kernels(napi_env env, napi_value exports, double* params) {
       {"swiglu", swiglu},
       {"swigluGrad", swiglu_grad},
       {"gemm", gemm},
+      {"gemmPacking", gemm_packing},
+      {"gemmPack", gemm_pack},
       {"attention", attention},
       {"attentionGrad", attention_grad},
       {"rotary", rotary},

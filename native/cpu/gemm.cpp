@@ -68,11 +68,13 @@ inline int64_t copied_row(int64_t steps) { return (div_up(steps, 16) | 1) * 16; 
 
 // ------------------------------------------------------------------ one tile of C
 
-template <class TA, class TB> struct Operands {
+template <class P, class TA, class TB> struct Operands {
   const TA* a;
   const TB* b;
   int64_t a_row, a_col, b_row, b_col, k;
   Rows rows;
+  const typename P::Scalar* kept;  // all of B, packed (keep_columns), or null
+  int64_t kept_cols, first_col;    // its columns, and where b is among them
 };
 
 // Steps of k packed before the next panel's turn. Where lanes lie side by side, neighbouring panels share pages and
@@ -101,26 +103,36 @@ template <class P, class T> inline void copy_row(const T* p, int64_t k, typename
   }
 }
 
+// Columns in whole panels.
+template <class P> inline int64_t whole_columns(int64_t cols) { return div_up(cols, tile_cols<P>) * tile_cols<P>; }
+
+// One block of k of `cols` columns of B as panels, one after the other.
+template <class P, class T>
+void pack_columns(const T* b, int64_t b_row, int64_t b_col, int64_t cols, int64_t numbers, typename P::Scalar* out) {
+  constexpr int64_t unit = tile_cols<P>, per = P::per_step;
+  int64_t k = steps_of<P>(numbers);
+  for (int64_t s = 0, steps = pack_steps(b_col, k); s < k; s += steps) {
+    for (int64_t j = 0; j < cols; j += unit) {
+      int64_t n = min_of(unit, cols - j), padded = n > P::lanes ? unit : P::lanes;
+      pack<P>(b + s * per * b_row + j * b_col, b_col, b_row, n, min_of(steps * per, numbers - s * per),
+              out + j * k + s * padded, padded);
+    }
+  }
+}
+
 // C[rows, cols] of one task. finish(row, height): called when these rows are whole.
 template <class P, class TA, class TB, class Finish>
-void run_tile(const Operands<TA, TB>& x, int64_t rows, int64_t cols, Output<P> out, typename P::Scalar* scratch,
+void run_tile(const Operands<P, TA, TB>& x, int64_t rows, int64_t cols, Output<P> out, typename P::Scalar* scratch,
               Finish finish) {
   using Scalar = typename P::Scalar;
   constexpr int64_t unit = tile_cols<P>, per = P::per_step;
   int64_t longest = k_step<P>(x.k, x.rows), panels = div_up(rows, tile_rows);
-  Scalar* packed_b = scratch;
-  Scalar* packed_a = packed_b + steps_of<P>(longest) * div_up(cols, unit) * unit;
+  Scalar* packed_a = scratch + (x.kept ? 0 : steps_of<P>(longest) * whole_columns<P>(cols));
   auto panel_begin = [&](int64_t p) { return rows * p / panels; };  // of equal height, as far as it goes
   for (int64_t k0 = 0; k0 < x.k; k0 += longest) {
     int64_t numbers = min_of(longest, x.k - k0), k = steps_of<P>(numbers);  // of this block; a step has `per` numbers
-    const TB* b = x.b + k0 * x.b_row;
-    for (int64_t s = 0, steps = pack_steps(x.b_col, k); s < k; s += steps) {
-      for (int64_t j = 0; j < cols; j += unit) {
-        int64_t n = min_of(unit, cols - j), padded = n > P::lanes ? unit : P::lanes;
-        const TB* from = b + s * per * x.b_row + j * x.b_col;
-        pack<P>(from, x.b_col, x.b_row, n, min_of(steps * per, numbers - s * per), packed_b + j * k + s * padded, padded);
-      }
-    }
+    const Scalar* packed_b = x.kept ? x.kept + k0 / per * x.kept_cols + x.first_col * k : scratch;
+    if (!x.kept) pack_columns<P>(x.b + k0 * x.b_row, x.b_row, x.b_col, cols, numbers, scratch);
     for (int64_t p0 = 0; p0 < panels; p0 += panels_at_once) {
       int64_t p1 = min_of(p0 + panels_at_once, panels);
       for (int64_t s = 0, steps = pack_steps(x.a_row, k); x.rows == Rows::packed && s < k; s += steps) {
@@ -167,12 +179,14 @@ void run_tile(const Operands<TA, TB>& x, int64_t rows, int64_t cols, Output<P> o
 template <class P, class TA, class TB = TA> void run_tiles(const Gemm& g) {
   using Scalar = typename P::Scalar;
   Rows a = rows_of<P, TA>(g);
+  const Scalar* kept = nullptr;
+  if constexpr (std::is_same_v<Scalar, float>) kept = g.packed_b;
   bool through_scratch = P::lanes == width && g.type_c != DType::float32;
   int64_t steps = steps_of<P>(k_step<P>(g.k, a));
   Grid grid = choose_grid(g, {tile_cols<P>, min_of(most_packed / steps, 512) / tile_cols<P>, tile_rows, 1.0 / P::per_step,
-                              a == Rows::in_place ? 0 : pack_cost, pack_cost});
+                              a == Rows::in_place ? 0 : pack_cost, kept ? 0 : pack_cost});
   int64_t tiles = grid.row_tiles * grid.col_tiles, most_rows = div_up(g.m, grid.row_tiles) + 1;
-  int64_t packed = steps * div_up(grid.cols, tile_cols<P>) * tile_cols<P>;
+  int64_t packed = kept ? 0 : steps * whole_columns<P>(grid.cols);
   packed += a == Rows::packed ? panels_at_once * panel_rows * steps : a == Rows::copied ? tile_rows * copied_row(steps) : 0;
   int64_t sums = through_scratch ? most_rows * grid.cols : 0;
   parallel_unless(is_tiny(g), g.batch * tiles, [&](int64_t task) {
@@ -181,14 +195,17 @@ template <class P, class TA, class TB = TA> void run_tiles(const Gemm& g) {
     int64_t j = tile / grid.row_tiles * grid.cols, cols = min_of(grid.cols, g.n - j);
     size_t bytes = static_cast<size_t>(packed + sums) * sizeof(Scalar);
     auto* scratch = static_cast<Scalar*>(thread_scratch(scratch_slot, bytes));
-    Operands<TA, TB> x{static_cast<const TA*>(g.a) + batch * g.a_batch + i * g.a_row,
-                       static_cast<const TB*>(g.b) + batch * g.b_batch + j * g.b_col,
-                       g.a_row,
-                       g.a_col,
-                       g.b_row,
-                       g.b_col,
-                       g.k,
-                       a};
+    Operands<P, TA, TB> x{static_cast<const TA*>(g.a) + batch * g.a_batch + i * g.a_row,
+                          static_cast<const TB*>(g.b) + batch * g.b_batch + j * g.b_col,
+                          g.a_row,
+                          g.a_col,
+                          g.b_row,
+                          g.b_col,
+                          g.k,
+                          a,
+                          kept,
+                          whole_columns<P>(g.n),
+                          j};
     if (!through_scratch) {
       Scalar* c = static_cast<Scalar*>(g.c) + batch * g.c_batch + i * g.c_row + j;
       run_tile<P, TA, TB>(x, rows, cols, {c, g.c_row, g.alpha, g.beta, g.bias ? g.bias + j : nullptr}, scratch,
@@ -203,6 +220,19 @@ template <class P, class TA, class TB = TA> void run_tiles(const Gemm& g) {
       });
     }
   });
+}
+
+// B as the tasks of run_tiles pack it, for all of them: blocks of k, each with all panels. For rows of A with k along them.
+// Answers how many floats that takes.
+template <class P, class T> int64_t keep_columns(const Gemm& g, float* out) {
+  constexpr int64_t at_once = 16 * tile_cols<P>;  // columns of a task
+  int64_t longest = k_step<P>(g.k, Rows::in_place), blocks = div_up(g.k, longest), groups = div_up(g.n, at_once);
+  parallel(out ? blocks * groups : 0, [&](int64_t task) {
+    int64_t k0 = task / groups * longest, j = task % groups * at_once, numbers = min_of(longest, g.k - k0);
+    pack_columns<P>(static_cast<const T*>(g.b) + k0 * g.b_row + j * g.b_col, g.b_row, g.b_col, min_of(at_once, g.n - j), numbers,
+                    out + k0 / P::per_step * whole_columns<P>(g.n) + j * steps_of<P>(numbers));
+  });
+  return whole_columns<P>(g.n) * steps_of<P>(g.k);
 }
 
 // ------------------------------------------------------------------ choosing the way
@@ -237,17 +267,54 @@ template <class TA, class TB> void run_skinny(const Gemm& g) {
 // and run `npm run bench -- gemm --threads 1`: streamed, 8 x 768 x 768 runs at 76 GFLOP/s there.
 constexpr int64_t skinny_rows = 16;
 
-template <class TA, class TB> void run(const Gemm& g) {
+template <class T> constexpr bool is_half = std::is_same_v<T, Half>;
+
+template <class TA, class TB> Packing way_of(const Gemm& g) {
 #if defined(__AVX512F__)
-  if (has_amx() && run_tiles_of_pieces<TA, TB>(g)) return;
-#endif
-  if (g.m <= skinny_rows && (g.b_row == 1 || g.b_col == 1)) return run_skinny<TA, TB>(g);
-#if defined(__AVX512F__)
-  if constexpr (!std::is_same_v<TA, Half> && !std::is_same_v<TB, Half>) {
-    if ((sizeof(TA) == 2 || g.bf16) && fast_bf16_dot()) return run_tiles<Bf16Pairs, TA, TB>(g);
+  bool rounds = !is_half<TA> && !is_half<TB> && (sizeof(TA) == 2 || g.bf16);
+  if (has_amx() && (rounds ? pieces_pay<TA, TB, true>(g) : pieces_pay<TA, TB, false>(g))) {
+    return rounds ? Packing::rounded_pieces : Packing::pieces;
   }
 #endif
-  run_tiles<Single, TA, TB>(g);
+  if (g.m <= skinny_rows && (g.b_row == 1 || g.b_col == 1)) return Packing::none;
+#if defined(__AVX512F__)
+  if (rounds && fast_bf16_dot()) return Packing::pairs;
+#endif
+  return Packing::numbers;
+}
+
+template <class TA, class TB> void run(const Gemm& g) {
+  switch (way_of<TA, TB>(g)) {
+    case Packing::none: return run_skinny<TA, TB>(g);
+    case Packing::numbers: return run_tiles<Single, TA, TB>(g);
+#if defined(__AVX512F__)
+    case Packing::pieces: return run_pieces<TA, TB, false>(g);
+    case Packing::pairs:
+      if constexpr (!is_half<TA> && !is_half<TB>) run_tiles<Bf16Pairs, TA, TB>(g);
+      return;
+    case Packing::rounded_pieces:
+      if constexpr (!is_half<TA> && !is_half<TB>) run_pieces<TA, TB, true>(g);
+      return;
+#endif
+    default: return;
+  }
+}
+
+// As run() packs B, for all tasks. Answers how many floats that takes; out may be null.
+template <class T> int64_t keep(const Gemm& g, Packing packing, float* out) {
+  switch (packing) {
+    case Packing::numbers: return keep_columns<Single, T>(g, out);
+#if defined(__AVX512F__)
+    case Packing::pieces: return keep_blocks<pieces<T, false>, T>(g, out);
+    case Packing::pairs:
+      if constexpr (!is_half<T>) return keep_columns<Bf16Pairs, T>(g, out);
+      return 0;
+    case Packing::rounded_pieces:
+      if constexpr (!is_half<T>) return keep_blocks<1, T>(g, out);
+      return 0;
+#endif
+    default: return 0;
+  }
 }
 
 // C = activation(beta * C + bias) + residual, where k is 0
@@ -284,37 +351,67 @@ Gemm simplify(Gemm g) {
     g.a = g.b, g.a_row = g.b_col, g.a_col = g.b_row, g.a_batch = g.b_batch;
     g.b = a, g.b_row = a_col, g.b_col = a_row, g.b_batch = a_batch;
     g.n = g.m, g.m = 1, g.c_row = g.n;
+    g.packed_b = nullptr;
   }
   return g;
 }
 
 bool is_single_or_half(DType type) { return type == DType::float32 || type == DType::float16 || type == DType::bfloat16; }
 
+template <class T> using Type = std::type_identity<T>;
+
+// f(the types of A and B), where they are float32 or half types that go together.
+template <class F> inline bool with_types(DType a, DType b, F f) {
+  if (b == DType::float32) {
+    if (a == b) return f(Type<float>(), Type<float>()), true;
+    if (a == DType::float16) return f(Type<Half>(), Type<float>()), true;
+    if (a == DType::bfloat16) return f(Type<BFloat16>(), Type<float>()), true;
+  } else if (b == DType::float16) {
+    if (a == b) return f(Type<Half>(), Type<Half>()), true;
+    if (a == DType::float32) return f(Type<float>(), Type<Half>()), true;
+  } else if (b == DType::bfloat16) {
+    if (a == b) return f(Type<BFloat16>(), Type<BFloat16>()), true;
+    if (a == DType::float32) return f(Type<float>(), Type<BFloat16>()), true;
+  }
+  return false;
+}
+
 bool gemm(const Gemm& given) {
   DType a = given.type_a, b = given.type_b, c = given.type_c;
   bool wide = a == DType::float64 && b == a && c == a;
-  bool served = is_single_or_half(a) && is_single_or_half(b) && is_single_or_half(c) &&
-                (a == b || a == DType::float32 || b == DType::float32);
-  if (!wide && !served) return false;
-  if (given.batch == 0 || given.m == 0 || given.n == 0) return true;
+  if (!wide && !is_single_or_half(c)) return false;
+  bool empty = given.batch == 0 || given.m == 0 || given.n == 0;
   Gemm g = simplify(given);
   if (wide) {
-    g.k == 0 ? run_empty_double(g) : run_tiles<Double, double>(g);
-  } else if (g.k == 0) {
-    run_empty(g);
-  } else if (b == DType::float32) {
-    if (a == b) return run<float, float>(g), true;
-    a == DType::float16 ? run<Half, float>(g) : run<BFloat16, float>(g);
-  } else if (b == DType::float16) {
-    a == b ? run<Half, Half>(g) : run<float, Half>(g);
-  } else {
-    a == b ? run<BFloat16, BFloat16>(g) : run<float, BFloat16>(g);
+    if (!empty) g.k == 0 ? run_empty_double(g) : run_tiles<Double, double>(g);
+    return true;
   }
-  return true;
+  return with_types(a, b, [&]<class TA, class TB>(Type<TA>, Type<TB>) {
+    if (!empty) g.k == 0 ? run_empty(g) : run<TA, TB>(g);
+  });
+}
+
+// Where A is read with k along its rows, as layers have it, and B is one matrix.
+Packing packing(const Gemm& given) {
+  Gemm g = simplify(given);
+  Packing found = Packing::none;
+  if (g.batch != 1 || g.a_col != 1 || g.b != given.b || !is_single_or_half(g.type_c) || g.k == 0) return found;
+  with_types(g.type_a, g.type_b, [&]<class TA, class TB>(Type<TA>, Type<TB>) { found = way_of<TA, TB>(g); });
+  return found;
+}
+
+int64_t pack(const Gemm& g, float* out) {
+  int64_t size = 0;
+  with_types(g.type_a, g.type_b, [&]<class TA, class TB>(Type<TA>, Type<TB>) { size = keep<TB>(g, packing(g), out); });
+  return size;
 }
 
 }  // namespace gemm
 
-void register_gemm(KernelTable& table) { table.gemm = gemm::gemm; }
+void register_gemm(KernelTable& table) {
+  table.gemm = gemm::gemm;
+  table.packing = gemm::packing;
+  table.pack = gemm::pack;
+}
 
 }  // namespace tsgpt::TSGPT_NS

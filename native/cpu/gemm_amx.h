@@ -84,11 +84,12 @@ template <class TA, class TB, bool rounded> void run_pieces(const Gemm& g) {
   int64_t chunk = part_of(part, most_panel<PA> / (4 * a_step) * tile_numbers);
   int64_t most_blocks = most_packed_b<PB> / (4 * b_step * steps);
   int64_t group = g.a_col == 1 ? 1 : panels_together;  // of panels
-  Grid grid = choose_grid(g, {block_lanes, most_blocks, block_lanes, tile_products<PA, PB> / 14.0, 20, 20});
+  const float* kept = g.packed_b;
+  Grid grid = choose_grid(g, {block_lanes, most_blocks, block_lanes, tile_products<PA, PB> / 14.0, 20, kept ? 0.0 : 20.0});
   int64_t tiles = grid.row_tiles * grid.col_tiles, col_blocks = div_up(grid.cols, block_lanes);
   int64_t most_rows = div_up(g.m, grid.row_tiles), most_panels = div_up(most_rows, block_lanes);
   int64_t sums_row = col_blocks * block_lanes + tile_lanes;  // an odd multiple of 64 bytes: rows in many sets of level 1
-  int64_t b_size = col_blocks * steps * b_step, a_size = group * (chunk / tile_numbers) * a_step;
+  int64_t b_size = kept ? 0 : col_blocks * steps * b_step, a_size = group * (chunk / tile_numbers) * a_step;
   int64_t sums_size = block_lanes * sums_row * (parts > 1 ? most_panels : group);
   // Whole blocks of C that are but sums are written as such.
   bool plain = one_piece && parts == 1 && g.type_c == DType::float32 && g.alpha == 1 && g.beta == 0 && !g.bias;
@@ -97,14 +98,19 @@ template <class TA, class TB, bool rounded> void run_pieces(const Gemm& g) {
     int64_t i0 = grid.row_begin(g.m, tile % grid.row_tiles), rows = grid.row_begin(g.m, tile % grid.row_tiles + 1) - i0;
     int64_t j0 = tile / grid.row_tiles * grid.cols, cols = min_of(grid.cols, g.n - j0);
     size_t bytes = static_cast<size_t>(b_size + a_size + sums_size) * sizeof(float);
-    auto* packed_b = static_cast<float*>(thread_scratch(scratch_slot, bytes));
-    float *packed_a = packed_b + b_size, *sums = packed_a + a_size;
+    auto* scratch = static_cast<float*>(thread_scratch(scratch_slot, bytes));
+    float *packed_a = scratch + b_size, *sums = packed_a + a_size;
     const TA* a = static_cast<const TA*>(g.a) + batch * g.a_batch + i0 * g.a_row;
     const TB* b = static_cast<const TB*>(g.b) + batch * g.b_batch + j0 * g.b_col;
     Tiles registers;
     for (int64_t k0 = 0; k0 < g.k; k0 += part) {
       int64_t k = min_of(part, g.k - k0), k_steps = steps_of(k);
-      pack_blocks<PB, false>(b + k0 * g.b_row, g.b_col, g.b_row, cols, k, packed_b);
+      const float* packed_b = scratch;
+      if (kept) {
+        packed_b = kept + (k0 / tile_numbers * div_up(g.n, block_lanes) + j0 / block_lanes * k_steps) * b_step;
+      } else {
+        pack_blocks<PB, false>(b + k0 * g.b_row, g.b_col, g.b_row, cols, k, scratch);
+      }
       for (int64_t i = 0, height = 0; i < rows; i += height) {
         height = min_of(group * block_lanes, rows - i);
         float* panels = sums + (parts > 1 ? i * sums_row : 0);
@@ -145,17 +151,17 @@ template <class TA, class TB, bool rounded> void run_pieces(const Gemm& g) {
   });
 }
 
-// Does the product if tiles are faster, and answers whether they are.
-template <class TA, class TB> bool run_tiles_of_pieces(const Gemm& g) {
-  auto run_if_they_pay = [&](auto rounded) {
-    if (!pieces_pay<TA, TB, rounded>(g)) return false;
-    run_pieces<TA, TB, rounded>(g);
-    return true;
-  };
-  if constexpr (!std::is_same_v<TA, Half> && !std::is_same_v<TB, Half>) {
-    if (sizeof(TA) == 2 || g.bf16) return run_if_they_pay(std::true_type());
-  }
-  return run_if_they_pay(std::false_type());
+// B as the tasks pack it, for all of them: parts of k, each with all blocks of columns. Answers how many floats that takes.
+template <int N, class T> int64_t keep_blocks(const Gemm& g, float* out) {
+  constexpr int64_t step = 2 * N * tile_floats, at_once = 16 * block_lanes;  // columns of a task
+  int64_t part = part_of(g.k, longest_part<N>), parts = div_up(g.k, part), groups = div_up(g.n, at_once);
+  int64_t blocks = div_up(g.n, block_lanes);
+  parallel(out ? parts * groups : 0, [&](int64_t task) {
+    int64_t k0 = task / groups * part, j = task % groups * at_once, k = min_of(part, g.k - k0);
+    pack_blocks<N, false>(static_cast<const T*>(g.b) + k0 * g.b_row + j * g.b_col, g.b_col, g.b_row, min_of(at_once, g.n - j), k,
+                          out + (k0 / tile_numbers * blocks + j / block_lanes * steps_of(k)) * step);
+  });
+  return blocks * steps_of(g.k) * step;
 }
 
 }  // namespace tsgpt::TSGPT_NS::gemm

@@ -143,6 +143,7 @@ const char* openblas_open(KernelTable& table) {
   }
   embedded_gemm = table.gemm;
   table.gemm = gemm;
+  table.packing = [](const Gemm&) { return Packing::none; };  // OpenBLAS packs for itself
   return nullptr;
 }
 

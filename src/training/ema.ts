@@ -56,7 +56,7 @@ export class WeightAverage {
           const weights = copyOf(parameter);
           kernels.copy(this.#averages[i], parameter);
           kernels.copy(weights, this.#averages[i]);
-          parameter.storage.version++;
+          parameter.storage.changed();
         }),
       );
     });
@@ -102,7 +102,7 @@ export function restoreWeights(state: Map<string, Tensor>, parameters: readonly 
   });
   weights.forEach((saved, i) => {
     kernels.copy(saved, parameters[i]);
-    parameters[i].storage.version++;
+    parameters[i].storage.changed();
     state.delete(nameOf(i));
     saved.dispose();
   });

@@ -42,6 +42,7 @@ describe('instruction sets', () => {
           'test/lib/products.test.ts',
           'test/lib/attention-bfloat16.test.ts',
           'test/lib/linear-finish.test.ts',
+          'test/lib/packed-weights.test.ts',
         ],
         { TSGPT_ISA: name },
       ),

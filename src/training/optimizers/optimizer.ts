@@ -124,7 +124,7 @@ export abstract class Optimizer {
       slot.steps++;
       const state = (slot.state ??= this.#newState(slot));
       due.push({ ...slot, grad, state, lr: this.lr * lrFactor });
-      parameter.storage.version++;
+      parameter.storage.changed();
     }
     scope(() => this.update(due, this.#sign * (options.gradScale ?? 1)));
   }
