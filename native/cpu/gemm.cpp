@@ -24,17 +24,21 @@
 namespace tsgpt::TSGPT_NS {
 namespace gemm {
 
-// Longest block of k: a panel of A then takes about 20 KB, two thirds of the smallest level-1 cache. The fewer rows a tile
-// has, the longer the block may be, and C is read and written once per block: with 6 rows (AVX2) 1024 x 3072 x 768 runs at
-// 181 GFLOP/s in one block, at 166 in two (two cores of a Zen 3). Packed panels of A are wider and are written as well.
-// (float64 takes twice the room; nothing that is timed uses it.)
-constexpr int64_t k_block = tile_rows > 8 ? 384 : 768, k_block_packed = tile_rows > 8 ? 384 : 512;
+// Steps of the longest block of k. C is read and written once per block, which is what counts where A is read in place: from
+// level 2 if need be, since its rows are followed ahead. In one block instead of two 1024 x 3072 x 768 runs at 460 instead of
+// 420 GFLOP/s with AVX-512 (two cores of a Zen 5), at 181 instead of 166 with AVX2 (Zen 3). Rows that are copied or packed
+// are so once for each task along n, and longer blocks leave a task fewer columns. (float64 takes twice the room; nothing that
+// is timed uses it.)
+constexpr int64_t k_block_in_place = tile_rows > 8 ? 1536 : 768, k_block_copied = tile_rows > 8 ? 384 : 768;
+constexpr int64_t k_block_packed = 512;
 
-// Most numbers of B that one task packs: 768 KB, within the level-2 cache of the processors that this is tuned for (Zen 4:
-// 1 MB, Intel's servers: 1 to 2 MB); where it has 512 KB (Zen 3) less is not faster either.
+// Most scalars of B that one task packs: 768 KB, within the level-2 cache of the processors that this is tuned for (Zen 4:
+// 1 MB, Intel's servers: 1 to 2 MB); where it has 512 KB (Zen 3) less is not faster either. And most of its columns: the
+// more, the less often A is packed, which costs more beside pairs.
 constexpr int64_t most_packed = 384 * 512;
+template <class P> constexpr int64_t most_cols_packed = 512 * P::per_step;
 
-// Panels of A that are packed together: 4 x 16 x 384 floats are 96 KB, beside B in level 2.
+// Panels of A that are packed together: 4 x 16 x 512 floats are 128 KB, beside B in level 2.
 constexpr int64_t panels_at_once = 4;
 
 // What packing one number costs, in multiplications.
@@ -45,7 +49,8 @@ enum class Rows { in_place, copied, packed };
 
 // The same number of blocks as with the longest, but of equal length.
 template <class P> inline int64_t k_step(int64_t k, Rows a) {
-  int64_t longest = (a == Rows::packed ? k_block_packed : k_block) * P::per_step;
+  int64_t steps = a == Rows::packed ? k_block_packed : a == Rows::copied ? k_block_copied : k_block_in_place;
+  int64_t longest = steps * P::per_step;
   return k <= longest ? k : div_up(div_up(k, div_up(k, longest)), 4) * 4;
 }
 
@@ -73,8 +78,7 @@ template <class P, class TA, class TB> struct Operands {
   const TB* b;
   int64_t a_row, a_col, b_row, b_col, k;
   Rows rows;
-  const typename P::Scalar* kept;  // all of B, packed (keep_columns), or null
-  int64_t kept_cols, first_col;    // its columns, and where b is among them
+  const typename P::Scalar* kept;  // the columns from b on, packed (keep_columns), or null
 };
 
 // Steps of k packed before the next panel's turn. Where lanes lie side by side, neighbouring panels share pages and
@@ -103,19 +107,22 @@ template <class P, class T> inline void copy_row(const T* p, int64_t k, typename
   }
 }
 
+// Scalars that a step of a panel of `cols` columns takes.
+template <class P> inline int64_t padded(int64_t cols) { return cols > P::lanes ? tile_cols<P> : P::lanes; }
+
 // Columns in whole panels.
 template <class P> inline int64_t whole_columns(int64_t cols) { return div_up(cols, tile_cols<P>) * tile_cols<P>; }
 
-// One block of k of `cols` columns of B as panels, one after the other.
+// `numbers` along k of `cols` columns of B as panels, one after the other.
 template <class P, class T>
 void pack_columns(const T* b, int64_t b_row, int64_t b_col, int64_t cols, int64_t numbers, typename P::Scalar* out) {
   constexpr int64_t unit = tile_cols<P>, per = P::per_step;
   int64_t k = steps_of<P>(numbers);
   for (int64_t s = 0, steps = pack_steps(b_col, k); s < k; s += steps) {
     for (int64_t j = 0; j < cols; j += unit) {
-      int64_t n = min_of(unit, cols - j), padded = n > P::lanes ? unit : P::lanes;
-      pack<P>(b + s * per * b_row + j * b_col, b_col, b_row, n, min_of(steps * per, numbers - s * per),
-              out + j * k + s * padded, padded);
+      int64_t n = min_of(unit, cols - j), step = padded<P>(n);
+      pack<P>(b + s * per * b_row + j * b_col, b_col, b_row, n, min_of(steps * per, numbers - s * per), out + j * k + s * step,
+              step);
     }
   }
 }
@@ -131,7 +138,9 @@ void run_tile(const Operands<P, TA, TB>& x, int64_t rows, int64_t cols, Output<P
   auto panel_begin = [&](int64_t p) { return rows * p / panels; };  // of equal height, as far as it goes
   for (int64_t k0 = 0; k0 < x.k; k0 += longest) {
     int64_t numbers = min_of(longest, x.k - k0), k = steps_of<P>(numbers);  // of this block; a step has `per` numbers
-    const Scalar* packed_b = x.kept ? x.kept + k0 / per * x.kept_cols + x.first_col * k : scratch;
+    auto columns = [&](int64_t j, int64_t n) {                              // n of them from the j-th on
+      return x.kept ? x.kept + j * steps_of<P>(x.k) + k0 / per * padded<P>(n) : scratch + j * k;
+    };
     if (!x.kept) pack_columns<P>(x.b + k0 * x.b_row, x.b_row, x.b_col, cols, numbers, scratch);
     for (int64_t p0 = 0; p0 < panels; p0 += panels_at_once) {
       int64_t p1 = min_of(p0 + panels_at_once, panels);
@@ -166,7 +175,7 @@ void run_tile(const Operands<P, TA, TB>& x, int64_t rows, int64_t cols, Output<P
             }
           }
           Output<P> at{out.c + i * out.row + j, out.row, out.alpha, out.beta, out.bias ? out.bias + j : nullptr};
-          (n == unit ? whole : tile_for<P>(height, n, in_rows))(k, a, a_row, packed_b + j * k, at, n);
+          (n == unit ? whole : tile_for<P>(height, n, in_rows))(k, a, a_row, columns(j, n), at, n);
         }
         if (k0 + numbers == x.k) finish(i, height);
       }
@@ -183,8 +192,8 @@ template <class P, class TA, class TB = TA> void run_tiles(const Gemm& g) {
   if constexpr (std::is_same_v<Scalar, float>) kept = g.packed_b;
   bool through_scratch = P::lanes == width && g.type_c != DType::float32;
   int64_t steps = steps_of<P>(k_step<P>(g.k, a));
-  Grid grid = choose_grid(g, {tile_cols<P>, min_of(most_packed / steps, 512) / tile_cols<P>, tile_rows, 1.0 / P::per_step,
-                              a == Rows::in_place ? 0 : pack_cost, kept ? 0 : pack_cost});
+  Grid grid = choose_grid(g, {tile_cols<P>, min_of(most_packed / steps, most_cols_packed<P>) / tile_cols<P>, tile_rows,
+                              1.0 / P::per_step, a == Rows::in_place ? 0 : pack_cost, kept ? 0 : pack_cost});
   int64_t tiles = grid.row_tiles * grid.col_tiles, most_rows = div_up(g.m, grid.row_tiles) + 1;
   int64_t packed = kept ? 0 : steps * whole_columns<P>(grid.cols);
   packed += a == Rows::packed ? panels_at_once * panel_rows * steps : a == Rows::copied ? tile_rows * copied_row(steps) : 0;
@@ -203,9 +212,7 @@ template <class P, class TA, class TB = TA> void run_tiles(const Gemm& g) {
                           g.b_col,
                           g.k,
                           a,
-                          kept,
-                          whole_columns<P>(g.n),
-                          j};
+                          kept ? kept + j * steps_of<P>(g.k) : nullptr};
     if (!through_scratch) {
       Scalar* c = static_cast<Scalar*>(g.c) + batch * g.c_batch + i * g.c_row + j;
       run_tile<P, TA, TB>(x, rows, cols, {c, g.c_row, g.alpha, g.beta, g.bias ? g.bias + j : nullptr}, scratch,
@@ -222,15 +229,13 @@ template <class P, class TA, class TB = TA> void run_tiles(const Gemm& g) {
   });
 }
 
-// B as the tasks of run_tiles pack it, for all of them: blocks of k, each with all panels. For rows of A with k along them.
-// Answers how many floats that takes.
+// B as panels, each with all of k, for every task of run_tiles. Answers how many floats that takes.
 template <class P, class T> int64_t keep_columns(const Gemm& g, float* out) {
-  constexpr int64_t at_once = 16 * tile_cols<P>;  // columns of a task
-  int64_t longest = k_step<P>(g.k, Rows::in_place), blocks = div_up(g.k, longest), groups = div_up(g.n, at_once);
-  parallel(out ? blocks * groups : 0, [&](int64_t task) {
-    int64_t k0 = task / groups * longest, j = task % groups * at_once, numbers = min_of(longest, g.k - k0);
-    pack_columns<P>(static_cast<const T*>(g.b) + k0 * g.b_row + j * g.b_col, g.b_row, g.b_col, min_of(at_once, g.n - j), numbers,
-                    out + k0 / P::per_step * whole_columns<P>(g.n) + j * steps_of<P>(numbers));
+  constexpr int64_t at_once = 4 * tile_cols<P>;  // columns of a task
+  parallel(out ? div_up(g.n, at_once) : 0, [&](int64_t task) {
+    int64_t j = task * at_once;
+    pack_columns<P>(static_cast<const T*>(g.b) + j * g.b_col, g.b_row, g.b_col, min_of(at_once, g.n - j), g.k,
+                    out + j * steps_of<P>(g.k));
   });
   return whole_columns<P>(g.n) * steps_of<P>(g.k);
 }
@@ -391,7 +396,7 @@ bool gemm(const Gemm& given) {
   });
 }
 
-// Where A is read with k along its rows, as layers have it, and B is one matrix.
+// For one matrix B, where A is read with k along its rows, as layers have it.
 Packing packing(const Gemm& given) {
   Gemm g = simplify(given);
   Packing found = Packing::none;

@@ -158,8 +158,8 @@ template <int N, class T> int64_t keep_blocks(const Gemm& g, float* out) {
   int64_t blocks = div_up(g.n, block_lanes);
   parallel(out ? parts * groups : 0, [&](int64_t task) {
     int64_t k0 = task / groups * part, j = task % groups * at_once, k = min_of(part, g.k - k0);
-    pack_blocks<N, false>(static_cast<const T*>(g.b) + k0 * g.b_row + j * g.b_col, g.b_col, g.b_row, min_of(at_once, g.n - j), k,
-                          out + (k0 / tile_numbers * blocks + j / block_lanes * steps_of(k)) * step);
+    pack_blocks<N, false>(static_cast<const T*>(g.b) + k0 * g.b_row + j * g.b_col, g.b_col, g.b_row, min_of(at_once, g.n - j),
+                          k, out + (k0 / tile_numbers * blocks + j / block_lanes * steps_of(k)) * step);
   });
   return blocks * steps_of(g.k) * step;
 }
