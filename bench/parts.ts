@@ -68,6 +68,10 @@ const gemmCases = (quick: boolean, dtype: GemmType): GemmCase[] => {
     n,
     k,
   });
+  const kept = (m: number, n: number, k: number): GemmCase => {
+    const plain = layer('linear', m, n, k);
+    return { ...plain, name: `${plain.name}, B kept packed`, kept: true };
+  };
   const fromMemory = (n: number, k: number): GemmCase => ({
     ...layer('linear', 1, n, k),
     name: `${dtype} 1 x ${n} x ${k} from memory`,
@@ -83,6 +87,7 @@ const gemmCases = (quick: boolean, dtype: GemmType): GemmCase[] => {
       layer('dx', rows, k, n),
       layer('dw', n, k, rows),
     ]), // prettier-ignore
+    ...[[32, 768], [256, 3072], [1024, 3072]].map(([m, n]) => kept(m, n, 768)), // prettier-ignore
     ...sizes.map(([n, k]) => fromMemory(n, k)),
   ];
 };
