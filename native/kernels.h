@@ -116,7 +116,7 @@ struct Gemm {
   const float* bias;                     // (n) or null
   UnaryOp activation = UnaryOp::count_;  // one without constants that gives C's type; count_: none
   const void* residual;                  // where and of the type that C is, or null
-  bool bf16;  // float32 operands may be rounded to bfloat16 before they are multiplied; sums stay float32
+  bool bf16;                        // float32 operands may be rounded to bfloat16 before they are multiplied; sums stay float32
   const float* packed_b = nullptr;  // B as pack() made it for a product with this one's packing() and B, or null
 };
 
