@@ -160,7 +160,9 @@ export class TapeNode implements GradNode {
 
   /** Whether the rule may write its result over a saved tensor: nobody else uses it, now or later. */
   mayOverwrite(saved: Tensor): boolean {
-    return !this.#retained && saved.storage.users === 1 && saved.storage.pooled;
+    if (this.#retained || saved.storage.users > 1 || !saved.storage.pooled) return false;
+    saved.storage.forget();
+    return true;
   }
 
   /**
@@ -269,7 +271,10 @@ export function accumulate(source: Tensor, destination: Tensor): void {
  * see what is added.
  */
 function ownGradient(target: TapeNode | Tensor, present: Tensor): Tensor {
-  if (target instanceof Tensor || (present.storage.users === 1 && present.isContiguous)) return present;
+  if (target instanceof Tensor || (present.storage.users === 1 && present.isContiguous)) {
+    present.storage.changed();
+    return present;
+  }
   const own = copied(present);
   present.dispose();
   target.grad = own;

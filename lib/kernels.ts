@@ -509,7 +509,7 @@ export interface Product {
   readonly sizes: GemmSizes;
 }
 
-/** @param packed the right side as {@link pack} gives it, or null */
+/** @param packed the right side as {@link pack} gives it (to be written by `gemmPack`), or null */
 function callProduct<Name extends 'gemm' | 'gemmPacking' | 'gemmPack'>(
   name: Name,
   { a, b, c, bias, residual, sizes: s }: Product,
@@ -551,7 +551,7 @@ export const packing = (product: Product): number => callProduct('gemmPacking', 
 /** Numbers that packed b has. */
 export const packedSize = (product: Product): number => callProduct('gemmPack', product, null);
 
-/** Packs b into at least as many numbers. */
+/** Packs b into an array of at least {@link packedSize} numbers. */
 export const pack = (product: Product, out: Float32Array): number => callProduct('gemmPack', product, out);
 
 /** Options of an attention call; see `struct Attention` in native/kernels.h. */

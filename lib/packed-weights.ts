@@ -2,13 +2,14 @@
  * Weights in the order in which the matrix product's kernel reads them, kept while they do not change.
  *
  * A product of many rows packs the weight first. Where the same weight comes again, unchanged and with nothing recorded for
- * backward, what was packed stays, beside the weight itself. It is given up when the weight changes or is trained, when
- * its memory is handed out (`data`: it could change unseen), and when it is freed. Results are the same bits either way.
+ * backward, what was packed stays, beside the weight itself. It is given up when the weight changes, is trained or freed, and
+ * when memory is short. A weight whose memory was handed out once (`data`) could change unseen: of it nothing is kept any more.
+ * Results are the same bits either way.
  */
 
 import { ArgumentError, MemoryError } from './errors.js';
 import * as kernels from './kernels.js';
-import { Storage } from './storage.js';
+import { Storage, whenMemoryIsShort } from './storage.js';
 import type { Tensor } from './tensor.js';
 
 let limit = 512 * 2 ** 20;
@@ -17,9 +18,14 @@ let limit = 512 * 2 ** 20;
 const all = new Set<PackedWeight>();
 let keptBytes = 0;
 
+/** Parts of a storage that are told apart: more than experts of a layer, fewer than a program that cuts new ones all the time. */
+const mostForms = 256;
+
 /** What is kept of a storage's elements. It does not keep the storage. */
 class PackedWeight {
   #bytes = 0;
+  /** Whether there was no memory for it. */
+  #refused = false;
   /** By packing and layout, usually one; null from the first product to the second. */
   readonly #forms = new Map<string, Storage | null>();
 
@@ -28,6 +34,7 @@ class PackedWeight {
     const key = `${packing} ${weight.offset} ${weight.shape.join()} ${weight.strides.join()}`;
     const known = this.#forms.get(key);
     if (known) return known;
+    if (this.#refused || (known === undefined && this.#forms.size >= mostForms)) return null;
     const storage = known === undefined ? null : this.#pack(weight, product);
     this.#forms.set(key, storage);
     return storage;
@@ -41,8 +48,9 @@ class PackedWeight {
     try {
       storage = Storage.allocate('float32', size);
     } catch (error) {
-      if (error instanceof MemoryError) return null; // the product itself may still have room
-      throw error;
+      if (!(error instanceof MemoryError)) throw error;
+      this.#refused = true; // the product itself may still have room
+      return null;
     }
     storage.users++;
     try {
@@ -65,6 +73,12 @@ class PackedWeight {
     this.#bytes = 0;
     all.delete(this);
   }
+}
+
+whenMemoryIsShort(giveUpAll);
+
+function giveUpAll(): void {
+  for (const kept of all) kept.dispose();
 }
 
 /** Weights of fewer numbers are packed in no time. */
@@ -99,9 +113,10 @@ export function getPackedWeights(): PackedWeights {
  * Sets how many bytes of packed weights may be kept from now on; the default is 512 MiB, 0 keeps none. Where less is allowed
  * than is kept, all of it is given up.
  *
- * Layers that run again and again on the same weights (encoders, prompts, batches of more than some texts) save the time
- * to pack them, a twentieth of a product of 512 rows and a third of one of 32. Packed weights take as much memory as the
- * weights. Those that are not kept are packed in every product, as in training.
+ * Products of more than 16 rows with the same weights again and again (encoders, prompts, many texts at once) save the time to
+ * pack them: with 32 rows about a quarter, with hundreds a twentieth. Packed weights take as much memory as float32 weights do, or half of
+ * that where numbers are rounded to bfloat16; as exact pieces for AMX float32 takes 1.5 times as much. Those that are not kept are packed in
+ * every product, as in training. Where memory is short all of it is given up.
  *
  * @param bytes a whole number, or Infinity
  * @throws ArgumentError for another number.
@@ -113,5 +128,5 @@ export function setPackedWeightsLimit(bytes: number): void {
     );
   }
   limit = bytes;
-  if (keptBytes > limit) for (const kept of all) kept.dispose();
+  if (keptBytes > limit) giveUpAll();
 }

@@ -70,8 +70,10 @@ export class ProcessGroup {
    * may read or write them.
    * @throws ArgumentError unless they are contiguous float32.
    */
-  sum(tensors: readonly Tensor[]): Promise<void> {
-    return this.#job(() => native.mpiSum(...tensors.map((t) => elements('sum', t))));
+  async sum(tensors: readonly Tensor[]): Promise<void> {
+    const memory = tensors.map((t) => elements('sum', t));
+    await this.#job(() => native.mpiSum(...memory));
+    for (const t of tensors) t.storage.changed();
   }
 
   /** Sums numbers over the processes, each at its place. */
@@ -81,9 +83,11 @@ export class ProcessGroup {
     return [...numbers];
   }
 
-  /** Copies the first process's tensors to all. */
-  broadcast(tensors: readonly Tensor[]): Promise<void> {
-    return this.#job(() => native.mpiBroadcast(...tensors.map((t) => elements('broadcast', t))));
+  /** Copies the first process's tensors to all. As for {@link sum}, nothing may read or write them until it is done. */
+  async broadcast(tensors: readonly Tensor[]): Promise<void> {
+    const memory = tensors.map((t) => elements('broadcast', t));
+    await this.#job(() => native.mpiBroadcast(...memory));
+    for (const t of tensors) t.storage.changed();
   }
 
   /** Leaves the group, when all do; a process that ends without it ends them all. */
@@ -107,6 +111,5 @@ function elements(name: string, t: Tensor): Float32Array {
       `ProcessGroup.${name}: tensors must be contiguous float32, got ${t.dtype}${layout}`,
     );
   }
-  t.storage.changed();
   return (t.memory as Float32Array).subarray(t.offset, t.offset + t.size);
 }

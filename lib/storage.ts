@@ -22,6 +22,13 @@ interface Derived {
   dispose(): void;
 }
 
+/** Gives up memory that can be done without; see packed-weights.ts. */
+let onShortage: () => void = () => undefined;
+
+export function whenMemoryIsShort(giveUp: () => void): void {
+  onShortage = giveUp;
+}
+
 /** What has memory of its own, by the id of the watch over the storage that it was made from. */
 const watchedDerived = new Map<number, Derived>();
 
@@ -48,7 +55,7 @@ export interface MemoryStats {
   readonly pooledBytes: number;
   /** Greatest `liveBytes` since the start or {@link resetPeakMemory}. */
   readonly peakBytes: number;
-  /** Storages held by tensors (views share one). */
+  /** Storages held by tensors (views share one), packed weights among them. */
   readonly tensors: number;
   /** Buffers asked from the system so far: it stops growing once a loop is in its stride. */
   readonly systemAllocations: number;
@@ -239,6 +246,7 @@ function takeBlock(bytes: number): Block {
   try {
     return pool.grow(bytes);
   } catch (cause) {
+    onShortage();
     emptyPool();
     try {
       return pool.take(bytes) ?? pool.grow(bytes, bytes);

@@ -159,10 +159,11 @@ export class Tensor {
   /**
    * The elements in row-major order: a view of the tensor's own memory when it is contiguous, else a copy. float16 and
    * bfloat16 give their 16 bits. A view is valid until the tensor is disposed, also when only the view is held then (but
-   * not when only something made from it is: its own subarrays, its buffer); copy what must live longer.
+   * not when only something made from it is: its own subarrays, its buffer); copy what must live longer. A weight whose memory
+   * was handed out once is never kept packed, since it could change unseen ({@link setPackedWeightsLimit}).
    */
   get data(): TypedArray {
-    const view = this.#elements();
+    const view = this.elementsToRead();
     if (this.isContiguous) {
       this.storage.expose();
       dataOwners.set(view, this.storage);
@@ -170,8 +171,8 @@ export class Tensor {
     return view;
   }
 
-  /** As `data`, for reading at once. */
-  #elements(): TypedArray {
+  /** @internal As `data`, for reading at once. */
+  elementsToRead(): TypedArray {
     if (this.isContiguous) return this.memory.subarray(this.offset, this.offset + this.size);
     return scope(() => {
       const compact = Tensor.empty(this.shape, this.dtype, 'data');
@@ -182,7 +183,7 @@ export class Tensor {
 
   /** The elements in row-major order as numbers in a fresh array; half types are widened, bool gives 0 and 1. */
   toFloat64Array(): Float64Array {
-    const data = this.#elements();
+    const data = this.elementsToRead();
     if (!isHalf(this.dtype)) return Float64Array.from(data);
     const decode = decodeHalf(this.dtype);
     return Float64Array.from(data, decode);

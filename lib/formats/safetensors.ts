@@ -216,7 +216,7 @@ function* serialize(
   yield header;
   yield ' '.repeat(padded - header.length);
   for (const [, t] of named) {
-    const { data } = t;
+    const data = t.elementsToRead();
     yield new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
     checkFile(data); // else zeros were written in the place of what is lost
   }

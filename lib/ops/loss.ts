@@ -149,7 +149,7 @@ function checkSettings(name: string, { ignoreIndex, labelSmoothing }: RowSetting
 
 /** Checks every target and counts those that are not ignored. */
 function countTargets(name: string, targets: Tensor, classes: number, ignoreIndex: number): number {
-  const ids = targets.data;
+  const ids = targets.elementsToRead();
   let counted = 0;
   for (let i = 0; i < ids.length; i++) {
     const id = ids[i];
@@ -225,6 +225,7 @@ const linearCrossEntropyOp = defineOp<[Tensor, Tensor, Tensor], HeadSettings>({
     const dweight = tape?.needs(1) ? empty([classes, channels]) : null;
     if (rows === 0 && dweight !== null) kernels.fill(dweight, 0);
     tape?.save(dx, dweight);
+    if (dweight !== null) weight.storage.forget(); // as linear does
 
     const chunk = linearCrossEntropyRows(rows, classes);
     const workspace = empty([chunk, classes]);
@@ -235,7 +236,7 @@ const linearCrossEntropyOp = defineOp<[Tensor, Tensor, Tensor], HeadSettings>({
       const count = Math.min(chunk, rows - first);
       const [xs, ts, ls, es] = [x, ids, losses, lse].map((t) => rowsOf(t, first, count));
       const logits = rowsOf(workspace, 0, count);
-      multiplyInto(logits, xs, transposed(weight));
+      multiplyInto(logits, xs, transposed(weight), { isWeight: tape === null });
       kernels.crossEntropy(logits, ts, ls, es, ignoreIndex, labelSmoothing);
       if (dx === null && dweight === null) continue;
       kernels.crossEntropyGrad(logits, ts, es, dloss, logits, ignoreIndex, labelSmoothing); // dlogits from here on

@@ -9,8 +9,10 @@
 // layouts are packed a few panels at a time. After Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication"
 // (2008).
 //
-// Every element of C is summed along k in an order that depends on sizes, types and layouts alone: how C is cut, and so the
-// number of threads, never changes a bit.
+// Where B comes packed already (Gemm::packed_b, made by pack()), tasks read it from there.
+//
+// Every element of C is summed along k in an order that depends on sizes, types and layouts alone (for pairs also on whether A
+// begins at a whole one): how C is cut, and so the number of threads, never changes a bit.
 #include <type_traits>
 
 #include "../kernels.h"

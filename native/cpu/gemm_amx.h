@@ -4,9 +4,9 @@
 // core multiplies 15 times as many bfloat16 numbers by tiles as float32 numbers by vectors, so even six products are faster
 // than fma; and they are no less exact, since a sum is rounded less often (both measured: docs/benchmarking.md).
 //
-// The blocking is that of gemm.cpp: a task packs its columns of B into level 2, then goes over panels of 32 rows of A,
-// packed into level 1 along a chunk of k, which meet all columns. The sums of a panel wait beside B between chunks; where
-// B is packed in several parts along k, those of all panels do.
+// The blocking is that of gemm.cpp: a task packs its columns of B into level 2, if they do not come packed, then goes over
+// panels of 32 rows of A, packed into level 1 along a chunk of k, which meet all columns. The sums of a panel wait beside B
+// between chunks; where B is packed in several parts along k, those of all panels do.
 //
 // Where something is fused into the product, a group of panels gets it when its rows of C are whole.
 //

@@ -143,7 +143,8 @@ const char* openblas_open(KernelTable& table) {
   }
   embedded_gemm = table.gemm;
   table.gemm = gemm;
-  table.packing = [](const Gemm&) { return Packing::none; };  // OpenBLAS packs for itself
+  table.packing = [](const Gemm&) { return Packing::none; };  // OpenBLAS packs for itself, and takes nothing packed
+  table.pack = [](const Gemm&, float*) { return int64_t{0}; };
   return nullptr;
 }
 

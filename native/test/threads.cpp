@@ -195,8 +195,8 @@ constexpr int64_t many = 50021, rows = 301, cols = 131;  // odd, and worth sever
 
 std::vector<float>& output(Results& r, int64_t n) { return r.emplace_back(zeros(n)); }
 
-bool gemm(Results& r, int64_t batch, int64_t m, int64_t n, int64_t k, bool transpose_a, bool transpose_b,
-          bool finished = false) {
+bool gemm(Results& r, int64_t batch, int64_t m, int64_t n, int64_t k, bool transpose_a, bool transpose_b, bool finished = false,
+          bool kept = false) {
   auto a = uniform(batch * m * k, 1), b = uniform(batch * k * n, 2), bias = uniform(n, 3);
   Gemm g{};
   g.batch = batch, g.m = m, g.n = n, g.k = k, g.type_a = g.type_b = g.type_c = f32, g.alpha = 1;
@@ -205,6 +205,13 @@ bool gemm(Results& r, int64_t batch, int64_t m, int64_t n, int64_t k, bool trans
   g.c = output(r, batch * m * n).data(), g.c_row = n, g.c_batch = m * n, g.bias = bias.data();
   auto residual = uniform(batch * m * n, 4);
   if (finished) g.activation = UnaryOp::gelu, g.residual = residual.data();
+  std::vector<float> packed;
+  if (kept) {
+    if (table.packing(g) == Packing::none) return false;
+    packed = zeros(table.pack(g, nullptr));
+    table.pack(g, packed.data());
+    g.packed_b = packed.data();
+  }
   return table.gemm(g) && r.back().front() != 0;
 }
 
@@ -334,6 +341,7 @@ const Case cases[] = {
     {"matrix product", [](Results& r) { return gemm(r, 1, 131, 259, 67, false, false); }},
     {"matrix product, long k", [](Results& r) { return gemm(r, 1, 67, 65, 1031, true, false); }},
     {"matrix product, B transposed", [](Results& r) { return gemm(r, 3, 65, 131, 67, false, true); }},
+    {"matrix product, B packed", [](Results& r) { return gemm(r, 1, 67, 259, 131, false, true, false, true); }},
     {"matrix product, finished", [](Results& r) { return gemm(r, 2, 131, 259, 67, false, true, true); }},
     {"vector and matrix, finished", [](Results& r) { return gemm(r, 1, 1, 1031, 257, false, false, true); }},
     {"vector and matrix", [](Results& r) { return gemm(r, 1, 1, 1031, 257, false, false); }},

@@ -35,6 +35,10 @@ export function clipGradNorm(params: Iterable<Tensor>, maxNorm: number): number 
   }
   const scale = clipScale(norm, maxNorm);
   if (scale === 1) return norm;
-  for (const { grad } of all) if (grad !== null) kernels.unary('affine', grad, grad, scale, 0);
+  for (const { grad } of all) {
+    if (grad === null) continue;
+    kernels.unary('affine', grad, grad, scale, 0);
+    grad.storage.changed();
+  }
   return norm;
 }

@@ -45,6 +45,7 @@ export class WeightAverage {
       ...{ parameter: average, grad: this.#parameters[i], states: [], lr: decay - 1, weightDecay: -1 },
     }));
     kernels.optimizerStep(tensors, { rule: 'sgd', gradScale: 1, decoupled: true });
+    for (const average of this.#averages) average.storage.changed();
   }
 
   /** Exchanges the weights and their average in the model; once more to undo it. */
@@ -57,6 +58,7 @@ export class WeightAverage {
           kernels.copy(this.#averages[i], parameter);
           kernels.copy(weights, this.#averages[i]);
           parameter.storage.changed();
+          this.#averages[i].storage.changed();
         }),
       );
     });
@@ -81,7 +83,10 @@ export class WeightAverage {
 
   /** Takes the average from the model, which then gets its weights back ({@link restoreWeights}). */
   takeFromModel(): void {
-    this.#parameters.forEach((parameter, i) => kernels.copy(parameter, this.#averages[i]));
+    this.#parameters.forEach((parameter, i) => {
+      kernels.copy(parameter, this.#averages[i]);
+      this.#averages[i].storage.changed();
+    });
   }
 }
 

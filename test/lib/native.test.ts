@@ -76,6 +76,35 @@ describe('loadNative', () => {
   });
 });
 
+describe('a product with packed weights', () => {
+  const [m, n, k] = [20, 64, 64];
+  const [a, b, c] = [m * k, k * n, m * n].map((size) => new Float32Array(size).fill(1));
+  const call = (name: 'gemm' | 'gemmPack', packed: unknown): unknown => {
+    const [float32, none] = [0, -1];
+    native.params.set([
+      ...[1, m, n, k, float32, float32, float32, k, 1, 0, n, 1, 0, n, 0, 1, 0, 0, none],
+      ...[0, 0, 0, 0, 0, 0], // offsets
+    ]);
+    return native[name](a, b, c, null, null, packed as Float32Array);
+  };
+
+  it.each<[string, unknown]>([
+    ['reaches past its memory', new Float32Array(n * k - 1)],
+    ['another element size', new Float64Array(n * k)],
+    ['is not a typed array', 'b'],
+  ])('refuses one that %s', (message, packed) => {
+    for (const name of ['gemm', 'gemmPack'] as const) expect(() => call(name, packed)).toThrow(message);
+  });
+
+  it('is packed and multiplied', () => {
+    const packed = new Float32Array(call('gemmPack', null) as number);
+    expect(packed.length).toBeGreaterThanOrEqual(n * k);
+    expect(call('gemmPack', packed)).toBe(packed.length);
+    expect(call('gemm', packed)).toBe(true);
+    expect(c.every((y) => y === k)).toBe(true);
+  });
+});
+
 describe('a kernel on any number of tensors', () => {
   const x = new Float32Array(4);
   const float32 = 0;

@@ -1,29 +1,43 @@
 /** Weights that stay packed: products give the same bits with them, and notice every change. */
 
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import {
   add_,
   ArgumentError,
+  autocast,
   backward,
   type DType,
   fill_,
   getPackedWeights,
   linear,
+  linearCrossEntropy,
+  matmul,
   memory,
+  MemoryError,
   nativeInfo,
   noGrad,
+  openSafetensors,
   reshape,
+  saveSafetensors,
   scope,
   setFloat32MatmulPrecision,
   setPackedWeightsLimit,
   sum,
+  tensor,
   type Tensor,
   transpose,
+  zeros,
 } from '../../lib/index.js';
 import { Linear } from '../../src/nn/index.js';
-import { Adam } from '../../src/training/index.js';
+import { WeightAverage } from '../../src/training/ema.js';
+import { Adam, clipGradNorm } from '../../src/training/index.js';
 import { bits, fromNumbers, uniform } from '../support/compare.js';
+import { guardMemory } from '../support/guarded.js';
 
 const megabyte = 2 ** 20;
 
@@ -58,6 +72,28 @@ const expectSame = (got: Tensor, expected: Tensor, name = ''): void =>
 const openblas = nativeInfo().gemm === 'openblas';
 
 describe.skipIf(openblas)('packed weights', () => {
+  describe('in guarded memory', () => {
+    guardMemory();
+
+    it.each(['float32', 'bfloat16', 'float16'] as const)('%s stays in its place', (type) => {
+      for (const [m, k, n] of [
+        [17, 64, 64],
+        [33, 129, 65],
+        [20, 1601, 47],
+      ])
+        // prettier-ignore
+        for (const transposed of [false, true])
+          scope(() => {
+            const x = random([m, k], 1, type);
+            const weight = random(transposed ? [k, n] : [n, k], 2, type);
+            const expected = bits(linear(x, weight, null, { transposed }));
+            for (let time = 0; time < 2; time++)
+              expect(bits(linear(x, weight, null, { transposed })).equals(expected)).toBe(true);
+            expect(kept()).toBeGreaterThan(0);
+          });
+    });
+  });
+
   // Rows, inputs, outputs: whole and broken panels and blocks, one and several parts of k, several tasks.
   describe.each([
     [17, 64, 64],
@@ -218,6 +254,118 @@ describe.skipIf(openblas)('packed weights', () => {
     setPackedWeightsLimit(1024);
     expect(kept()).toBe(0);
     expectSame(linear(x, weights[0]), fresh(x, weights[0]));
+  });
+
+  it('are not those of a gradient before it was added to or scaled', () => {
+    const x = random([20, 96], 1);
+    const weight = random([96, 96], 2);
+    weight.requiresGrad = true;
+    const pass = (): void => backward(sum(linear(x, weight)));
+    const expectFresh = (): void => {
+      const grad = weight.grad!;
+      for (let time = 0; time < 2; time++) linear(x, grad);
+      expect(kept()).toBeGreaterThan(0);
+      expectSame(linear(x, grad), fresh(x, grad));
+    };
+    pass();
+    expectFresh();
+    pass();
+    expectFresh();
+    clipGradNorm([weight], 0.1);
+    expectFresh();
+  });
+
+  it('follow an average that takes the place of the weights', () => {
+    const layer = new Linear(96, 96);
+    const average = new WeightAverage(layer.parameters(), 0.5);
+    const x = random([20, 96], 1);
+    const y = (): Tensor => noGrad(() => layer.forward(x));
+    const expectFresh = (): void => {
+      for (let time = 0; time < 3; time++) expectSame(y(), noGrad(() => fresh(x, layer.weight).add(layer.bias!))); // prettier-ignore
+    };
+    expectFresh();
+    noGrad(() => fill_(layer.weight, 0.25));
+    average.update(100);
+    expectFresh();
+    average.during(expectFresh);
+    expectFresh();
+  });
+
+  it('stay when a model is saved', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'tsgpt-'));
+    try {
+      const x = random([20, 64], 1);
+      const weight = random([64, 64], 2);
+      for (let time = 0; time < 2; time++) linear(x, weight);
+      const before = kept();
+      saveSafetensors(join(folder, 'a.safetensors'), { weight });
+      expect(kept()).toBe(before);
+      expect(before).toBeGreaterThan(0);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  it('serve weights of a mapped file, and end with them', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'tsgpt-'));
+    try {
+      const file = join(folder, 'a.safetensors');
+      saveSafetensors(file, { weight: random([64, 64], 2) });
+      scope(() => {
+        const weight = openSafetensors(file).tensor('weight');
+        const x = random([20, 64], 1);
+        const expected = fresh(x, weight);
+        for (let time = 0; time < 3; time++) expectSame(linear(x, weight), expected);
+        expect(kept()).toBeGreaterThan(0);
+      });
+      expect(kept()).toBe(0);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  it('are given up where memory is short', () => {
+    const x = random([20, 64], 1);
+    const weight = random([64, 64], 2);
+    for (let time = 0; time < 2; time++) linear(x, weight);
+    expect(kept()).toBeGreaterThan(0);
+    expect(() => zeros([2 ** 33, 2 ** 10])).toThrow(MemoryError);
+    expect(kept()).toBe(0);
+    for (let time = 0; time < 3; time++) expectSame(linear(x, weight), fresh(x, weight));
+    expect(kept()).toBeGreaterThan(0);
+  });
+
+  it('come back in every form after the limit ended them', () => {
+    const x = random([40, 96], 1);
+    const weight = random([96, 96], 2);
+    const square = ([precision, transposed]: readonly ['highest' | 'medium', boolean]): Tensor => {
+      setFloat32MatmulPrecision(precision);
+      return linear(x, weight, null, { transposed });
+    };
+    const forms = [['highest', true], ['highest', false], ['medium', true]] as const; // prettier-ignore
+    const expected = forms.map((form) => square(form));
+    for (let round = 0; round < 2; round++) {
+      for (let time = 0; time < 3; time++)
+        forms.forEach((form, i) => expectSame(square(form), expected[i], `${round} ${time} ${form.join()}`));
+      expect(kept()).toBeGreaterThanOrEqual(2 * 4 * 96 * 96);
+      setPackedWeightsLimit(0);
+      expect(kept()).toBe(0);
+      setPackedWeightsLimit(megabyte);
+    }
+  });
+
+  it('serve products of three dimensions, autocast and the loss of a head', () => {
+    const x = random([3, 30, 96], 1);
+    const weight = random([96, 96], 2);
+    const targets = tensor(Int32Array.from({ length: 90 }, (_, i) => i), { dtype: 'int32' }); // prettier-ignore
+    const results = (): Tensor[] => [
+      matmul(x, weight),
+      autocast('bfloat16', () => linear(x, weight)),
+      linearCrossEntropy(reshape(x, [90, 96]), weight, targets),
+    ];
+    const expected = results();
+    for (let time = 0; time < 2; time++) results().forEach((y, i) => expectSame(y, expected[i], `${i}`));
+    expect(kept()).toBeGreaterThan(0);
   });
 
   it.each([-1, 0.5, NaN, 2 ** 60])('refuses a limit of %d', (bytes) => {

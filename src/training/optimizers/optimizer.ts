@@ -124,9 +124,15 @@ export abstract class Optimizer {
       slot.steps++;
       const state = (slot.state ??= this.#newState(slot));
       due.push({ ...slot, grad, state, lr: this.lr * lrFactor });
-      parameter.storage.changed();
     }
-    scope(() => this.update(due, this.#sign * (options.gradScale ?? 1)));
+    try {
+      scope(() => this.update(due, this.#sign * (options.gradScale ?? 1)));
+    } finally {
+      for (const { parameter, state } of due) {
+        parameter.storage.changed();
+        for (const tensor of Object.values(state)) tensor.storage.changed();
+      }
+    }
   }
 
   /** Drops the gradients; their memory serves the next step. */
@@ -184,7 +190,10 @@ export abstract class Optimizer {
         return;
       }
       const state = (slot.state ??= this.#newState(slot));
-      for (const [name, tensor] of source) kernels.copy(tensor, state[name]);
+      for (const [name, tensor] of source) {
+        kernels.copy(tensor, state[name]);
+        state[name].storage.changed();
+      }
     });
   }
 
@@ -220,6 +229,7 @@ export function decayGroups(params: Iterable<Tensor>, weightDecay: number): Para
 /** x = factor x, for a contiguous x; gives it. */
 export function scaleInPlace(x: Tensor, factor: number): Tensor {
   kernels.unary('affine', x, x, factor, 0);
+  x.storage.changed();
   return x;
 }
 
