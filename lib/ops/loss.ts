@@ -236,7 +236,7 @@ const linearCrossEntropyOp = defineOp<[Tensor, Tensor, Tensor], HeadSettings>({
       const count = Math.min(chunk, rows - first);
       const [xs, ts, ls, es] = [x, ids, losses, lse].map((t) => rowsOf(t, first, count));
       const logits = rowsOf(workspace, 0, count);
-      multiplyInto(logits, xs, transposed(weight), { isWeight: tape === null });
+      multiplyInto(logits, xs, transposed(weight));
       kernels.crossEntropy(logits, ts, ls, es, ignoreIndex, labelSmoothing);
       if (dx === null && dweight === null) continue;
       kernels.crossEntropyGrad(logits, ts, es, dloss, logits, ignoreIndex, labelSmoothing); // dlogits from here on

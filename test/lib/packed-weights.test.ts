@@ -15,7 +15,6 @@ import {
   fill_,
   getPackedWeights,
   linear,
-  linearCrossEntropy,
   matmul,
   memory,
   MemoryError,
@@ -28,7 +27,6 @@ import {
   setFloat32MatmulPrecision,
   setPackedWeightsLimit,
   sum,
-  tensor,
   type Tensor,
   transpose,
   zeros,
@@ -354,15 +352,10 @@ describe.skipIf(openblas)('packed weights', () => {
     }
   });
 
-  it('serve products of three dimensions, autocast and the loss of a head', () => {
+  it('serve products of three dimensions and autocast', () => {
     const x = random([3, 30, 96], 1);
     const weight = random([96, 96], 2);
-    const targets = tensor(Int32Array.from({ length: 90 }, (_, i) => i), { dtype: 'int32' }); // prettier-ignore
-    const results = (): Tensor[] => [
-      matmul(x, weight),
-      autocast('bfloat16', () => linear(x, weight)),
-      linearCrossEntropy(reshape(x, [90, 96]), weight, targets),
-    ];
+    const results = (): Tensor[] => [matmul(x, weight), autocast('bfloat16', () => linear(x, weight))];
     const expected = results();
     for (let time = 0; time < 2; time++) results().forEach((y, i) => expectSame(y, expected[i], `${i}`));
     expect(kept()).toBeGreaterThan(0);

@@ -56,6 +56,7 @@ export class Browser implements AsyncDisposable {
       [...flags.split(' '), '--no-first-run', `--user-data-dir=${this.#profile}`],
       {
         stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'],
+        detached: true, // a group of its own: its processes end together, and none writes to the profile afterwards
       },
     );
     let rest = '';
@@ -153,7 +154,7 @@ export class Browser implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     const closed = new Promise((resolve) => this.#child.once('close', resolve));
-    this.#child.kill('SIGKILL');
+    process.kill(-this.#child.pid!, 'SIGKILL');
     await closed;
     rmSync(this.#profile, { recursive: true, force: true, maxRetries: 5 });
   }
