@@ -18,7 +18,7 @@ let limit = 512 * 2 ** 20;
 const all = new Set<PackedWeight>();
 let keptBytes = 0;
 
-/** Parts of a storage that are told apart: more than experts of a layer, fewer than a program that cuts new ones all the time. */
+/** Parts of a storage that are told apart: enough for a layer's experts, and an end where a program always cuts new ones. */
 const mostForms = 256;
 
 /** What is kept of a storage's elements. It does not keep the storage. */
@@ -113,10 +113,12 @@ export function getPackedWeights(): PackedWeights {
  * Sets how many bytes of packed weights may be kept from now on; the default is 512 MiB, 0 keeps none. Where less is allowed
  * than is kept, all of it is given up.
  *
- * Products of more than 16 rows with the same weights again and again (encoders, prompts, many texts at once) save the time to
- * pack them: with 32 rows about a quarter, with hundreds a twentieth. Packed weights take as much memory as float32 weights do, or half of
- * that where numbers are rounded to bfloat16; as exact pieces for AMX float32 takes 1.5 times as much. Those that are not kept are packed in
- * every product, as in training. Where memory is short all of it is given up.
+ * Products of more than 16 rows with the same weights again and again (encoders, prompts, many texts at once) save the time
+ * to pack them: with 32 rows about a quarter, with hundreds a twentieth. Weights that are not kept are packed in every
+ * product, as in training. Where memory is short all of it is given up.
+ *
+ * A number takes 4 bytes, whatever the weight's type, or 2 where products round to bfloat16; with AMX 2 for bfloat16, 4 for
+ * float16, 6 for float32.
  *
  * @param bytes a whole number, or Infinity
  * @throws ArgumentError for another number.

@@ -304,7 +304,7 @@ template <class TA, class TB> void run(const Gemm& g) {
       if constexpr (!is_half<TA> && !is_half<TB>) run_pieces<TA, TB, true>(g);
       return;
 #endif
-    default: return;
+    default: return;  // way_of() gives no other
   }
 }
 
