@@ -112,9 +112,9 @@ function checkContents(tarball) {
   const foreign = files.filter((file) => !allowed.test(file));
   expect(foreign.length === 0, `not meant to be published: ${foreign.join(', ')}`);
   const stale = files
-    .filter((file) => /^dist\/.*\.js$/.test(file))
-    .filter((file) => !files.includes(file.replace(/^dist\//, '').replace(/\.js$/, '.ts')));
-  expect(stale.length === 0, `compiled from a source that is gone (npm run clean): ${stale.join(', ')}`);
+    .filter((file) => /^dist\/.*\.d\.ts$/.test(file))
+    .filter((file) => !files.includes(file.replace(/^dist\//, '').replace(/\.d\.ts$/, '.ts')));
+  expect(stale.length === 0, `of a source that is gone (npm run build:ts): ${stale.join(', ')}`);
   expect(tarball.size <= maxPackedBytes, `${tarball.size} bytes packed, the limit is ${maxPackedBytes}`);
   console.log(`  ${files.length} files, ${tarball.size} bytes packed, ${tarball.unpackedSize} unpacked`);
 }

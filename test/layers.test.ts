@@ -115,6 +115,23 @@ describe('layers', () => {
     expect(cycles).toEqual([]);
   });
 
+  it('has folders that do not need each other in a circle: each becomes one file', () => {
+    const folderOf = (file: string): string => /^(lib|src\/[^/]+)/.exec(file)![1];
+    const needed = new Map<string, Set<string>>();
+    for (const [file, targets] of graph) {
+      const of = needed.get(folderOf(file)) ?? new Set();
+      needed.set(folderOf(file), of);
+      for (const target of targets) if (folderOf(target) !== folderOf(file)) of.add(folderOf(target));
+    }
+    // A folder that needs nothing that is left can go; with circles some remain.
+    for (let gone = true; gone;) {
+      const free = [...needed].filter(([, of]) => [...of].every((folder) => !needed.has(folder)));
+      for (const [folder] of free) needed.delete(folder);
+      gone = free.length > 0;
+    }
+    expect([...needed.keys()]).toEqual([]);
+  });
+
   it('has no kernel file that knows JavaScript', () => {
     const native = readdirSync(join(root, 'native'), { recursive: true, encoding: 'utf8' });
     const leaks = native

@@ -17,7 +17,7 @@ interface MatrixOptions {
   readonly activation?: kernels.ActivationName | null;
   /** Added after the activation; contiguous, of out's shape and type. */
   readonly residual?: Tensor | null;
-  /** b is a matrix that is expected again, unchanged; see packed-weights.ts. */
+  /** b, a matrix, is expected again, unchanged; see packed-weights.ts. */
   readonly isWeight?: boolean;
 }
 
@@ -26,8 +26,13 @@ interface MatrixOptions {
  * (..., m, n), whose batch dimensions a and b broadcast to.
  */
 export function multiplyInto(out: Tensor, a: Tensor, b: Tensor, options: MatrixOptions = {}): boolean {
-  const [m, n] = out.shape.slice(-2);
-  const k = a.shape[a.rank - 1];
+  if (out.rank > 2) return multiplyBatches(out, a, b, options);
+  const { bias = null, residual = null } = options;
+  const product = { a, b, c: out, bias, residual, sizes: sizesOf(out, a, b, 1, 0, 0, options) };
+  return kernels.gemm(product, options.isWeight ? packedFor(b, product) : null);
+}
+
+function multiplyBatches(out: Tensor, a: Tensor, b: Tensor, options: MatrixOptions): boolean {
   const outBatch = out.shape.slice(0, -2);
   const used = outBatch.map((_, d) => d).filter((d) => outBatch[d] !== 1);
   const batchStrides = (x: Tensor): number[] => {
@@ -42,22 +47,7 @@ export function multiplyInto(out: Tensor, a: Tensor, b: Tensor, options: MatrixO
   let merged = Math.max(last, 0);
   while (merged > 0 && mergeable(batch, aBatch, merged - 1) && mergeable(batch, bBatch, merged - 1)) merged--;
   const inner = sizeOf(batch.slice(merged));
-  const sizes: kernels.GemmSizes = {
-    batch: inner,
-    m,
-    n,
-    k,
-    aRow: a.strides[a.rank - 2],
-    aCol: a.strides[a.rank - 1],
-    aBatch: last >= 0 ? aBatch[last] : 0,
-    bRow: b.strides[b.rank - 2],
-    bCol: b.strides[b.rank - 1],
-    bBatch: last >= 0 ? bBatch[last] : 0,
-    cRow: n,
-    cBatch: m * n,
-    beta: options.beta ?? 0,
-    activation: options.activation,
-  };
+  const sizes = sizesOf(out, a, b, inner, aBatch[last] ?? 0, bBatch[last] ?? 0, options);
   const { bias = null, residual = null } = options;
   const loops = sizeOf(batch.slice(0, merged));
   for (let i = 0; i < loops; i++) {
@@ -66,7 +56,7 @@ export function multiplyInto(out: Tensor, a: Tensor, b: Tensor, options: MatrixO
         ? operand
         : { ...operandOf(operand), offset: operand.offset + offsetOf(i, batch, strides, merged) };
     const part = (t: Tensor): kernels.Operand =>
-      loops === 1 ? t : { ...operandOf(t), offset: t.offset + i * inner * m * n };
+      loops === 1 ? t : { ...operandOf(t), offset: t.offset + i * inner * sizes.cBatch };
     const product: kernels.Product = {
       a: at(a, aBatch),
       b: at(b, bBatch),
@@ -75,9 +65,39 @@ export function multiplyInto(out: Tensor, a: Tensor, b: Tensor, options: MatrixO
       residual: residual && part(residual),
       sizes,
     };
-    if (!kernels.gemm(product, options.isWeight ? packedFor(b, product) : null)) return false;
+    if (!kernels.gemm(product, null)) return false;
   }
   return true;
+}
+
+/** Of products that lie `aBatch` and `bBatch` apart in memory. */
+function sizesOf(
+  out: Tensor,
+  a: Tensor,
+  b: Tensor,
+  batch: number,
+  aBatch: number,
+  bBatch: number,
+  { beta = 0, activation }: MatrixOptions,
+): kernels.GemmSizes {
+  const m = out.shape[out.rank - 2];
+  const n = out.shape[out.rank - 1];
+  return {
+    batch,
+    m,
+    n,
+    k: a.shape[a.rank - 1],
+    aRow: a.strides[a.rank - 2],
+    aCol: a.strides[a.rank - 1],
+    aBatch,
+    bRow: b.strides[b.rank - 2],
+    bCol: b.strides[b.rank - 1],
+    bBatch,
+    cRow: n,
+    cBatch: m * n,
+    beta,
+    activation,
+  };
 }
 
 /** Whether dimension d and the one after it lie in memory like one dimension. */

@@ -48,9 +48,11 @@ const matmulOp = defineOp<[Tensor, Tensor]>({
   name: 'matmul',
   shape([a, b]) {
     checkFloating('matmul', a);
-    const [m, k] = a.shape.slice(-2);
-    const [kb, n] = b.shape.slice(-2);
-    if (k !== kb) throw innerMismatch(a.shape, b.shape);
+    const m = a.shape[a.rank - 2];
+    const k = a.shape[a.rank - 1];
+    const n = b.shape[b.rank - 1];
+    if (k !== b.shape[b.rank - 2]) throw innerMismatch(a.shape, b.shape);
+    if (a.rank === 2 && b.rank === 2) return { shape: [m, n], dtype: a.dtype };
     const batch = broadcastShapes('matmul', a.shape.slice(0, -2), b.shape.slice(0, -2));
     return { shape: [...batch, m, n], dtype: a.dtype };
   },

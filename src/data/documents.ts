@@ -4,7 +4,12 @@
  */
 
 import { FileError } from '../../lib/errors.js';
-import { extensionOf, streamTexts, textExtensions, type StreamOptions } from './text.js';
+import {
+  extensionOf,
+  streamTexts,
+  textExtensions,
+  type StreamOptions,
+} from '../../lib/formats/text-files.js';
 
 /** Kinds of files with documents in them. */
 export const documentFormats = ['auto', 'text', 'jsonl', 'tsv'] as const;

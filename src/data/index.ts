@@ -62,7 +62,7 @@ export {
   type StreamOptions,
   type TextPiece,
   type Texts,
-} from './text.js';
+} from '../../lib/formats/text-files.js';
 export {
   BatchSampler,
   sequentialBatches,

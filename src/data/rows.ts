@@ -4,7 +4,7 @@
  */
 
 import { ArgumentError, FileError } from '../../lib/errors.js';
-import { readFiles } from './text.js';
+import { readFiles } from '../../lib/formats/text-files.js';
 
 /** Which columns of a table hold what: a number counts the columns of a TSV file from 1, a name is that of its first line or a key. */
 export interface ExampleColumns {

@@ -7,6 +7,7 @@ import { statSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
 
 import { ArgumentError, checkOptions, FileError, TokenizerError, TsgptError } from '../../lib/errors.js';
+import { listFiles } from '../../lib/formats/text-files.js';
 import { packTokenizer, tokenizerHash } from '../tokenizers/packed.js';
 import { PieceEncoder } from '../tokenizers/pieces.js';
 import type { Tokenizer } from '../tokenizers/tokenizer.js';
@@ -17,7 +18,6 @@ import {
   type DocumentOptions,
   type DocumentPiece,
 } from './documents.js';
-import { listFiles } from './text.js';
 import { TokenFileWriter } from './token-file.js';
 
 /** Options of {@link tokenizeFiles}. */

@@ -6,7 +6,7 @@
  */
 
 import { ArgumentError, TokenizerError } from '../../lib/errors.js';
-import { streamTexts } from '../data/text.js';
+import { streamTexts } from '../../lib/formats/text-files.js';
 
 /**
  * Texts to train on: strings, each a text of its own, or files: paths, folders, glob patterns, `-` (as

@@ -13,9 +13,6 @@ import { fileError } from '../../lib/formats/system-error.js';
 import type { RunData } from './run-curves.js';
 import { pageStyle } from './style.js';
 
-/** What the page is made of: this project's compiled sources, in an order in which each comes after what it uses. */
-const sources = ['curve.js', 'run-curves.js', 'browser/lines.js', 'browser/chart.js', 'browser/main.js'];
-
 /** Settings of {@link renderPage}. */
 export interface PageOptions {
   readonly title: string;
@@ -98,8 +95,8 @@ let parts: PageParts | undefined;
 function pageParts(): PageParts {
   if (parts !== undefined) return parts;
   const uplot = dirname(createRequire(import.meta.url).resolve('uplot/package.json'));
-  const own = sources.map((name) => asScript(read(join(import.meta.dirname, name))));
-  const script = [read(join(uplot, 'dist', 'uPlot.iife.min.js')), ...own].join('\n');
+  const own = join(import.meta.dirname, 'browser', 'main.js'); // compiled, with all that it imports
+  const script = [join(uplot, 'dist', 'uPlot.iife.min.js'), own].map(read).join('\n');
   parts = {
     script: script.replaceAll(/<(?=\/script|!--)/gi, '\\x3c'),
     style: `${read(join(uplot, 'dist', 'uPlot.min.css'))}\n${pageStyle}`,
@@ -107,12 +104,6 @@ function pageParts(): PageParts {
   };
   return parts;
 }
-
-/** A module's code without its imports and exports: all of the page is one module. */
-const asScript = (code: string): string =>
-  code
-    .replaceAll(/^import .*;$|^export \{.*\};$|^\/\/# sourceMappingURL=.*$/gm, '')
-    .replaceAll(/^export /gm, '');
 
 function read(path: string): string {
   try {

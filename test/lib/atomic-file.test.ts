@@ -22,7 +22,7 @@ import {
   replaceFiles,
   writeFileAtomic,
 } from '../../lib/formats/atomic-file.js';
-import { compiled, root, runNode } from '../support/cli.js';
+import { compiledModule, runNode } from '../support/cli.js';
 
 let folder: string;
 beforeEach(() => (folder = mkdtempSync(join(tmpdir(), 'tsgpt-atomic-'))));
@@ -171,10 +171,10 @@ describe('replaceFiles', () => {
 });
 
 it('a folder is always whole, however often its writer is killed', async () => {
-  await compiled();
+  const module = await compiledModule('lib/formats/atomic-file.ts');
   const script = `
     import { writeFileSync } from 'node:fs';
-    import { replaceFiles } from '${join(root, 'dist/lib/formats/atomic-file.js')}';
+    import { replaceFiles } from '${module}';
     process.stdout.write('ready');
     for (let i = 0; ; i++) {
       replaceFiles(process.argv[1], (staging) => {

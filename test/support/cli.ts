@@ -7,6 +7,7 @@ import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { build } from 'rolldown';
 
 export const root = fileURLToPath(new URL('../../', import.meta.url));
 const main = join(root, 'dist', 'src', 'cli', 'main.js');
@@ -15,17 +16,13 @@ const lock = join(root, 'node_modules', '.compiling');
 /** Compiles dist if a source is newer. For `beforeAll`; give it two minutes. */
 export async function compiled(): Promise<void> {
   const deadline = Date.now() + 110_000;
-  while (isStale()) {
+  while (existsSync(lock) || isStale()) {
     if (takeLock()) {
       try {
         if (!isStale()) return; // the other was faster
         const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
-        const projects = [
-          ['-p', 'src/visualize/browser', '--noEmit', 'false'],
-          ['-p', 'tsconfig.build.json'],
-        ];
-        for (const project of projects) {
-          spawnSync(process.execPath, [tsc, ...project], { cwd: root, stdio: 'inherit' });
+        for (const args of [['scripts/bundle.mjs'], [tsc, '-p', 'tsconfig.build.json']]) {
+          spawnSync(process.execPath, args, { cwd: root, stdio: 'inherit' }); // as `npm run build:ts`
         }
         return;
       } finally {
@@ -35,6 +32,20 @@ export async function compiled(): Promise<void> {
     if (Date.now() > deadline) rmSync(lock, { recursive: true, force: true }); // its owner was killed
     await new Promise((resolve) => setTimeout(resolve, 200));
   }
+}
+
+/** Compiles a module that no entry point gives, for a program that imports it. Gives its path. */
+export async function compiledModule(source: string): Promise<string> {
+  await compiled(); // it clears dist
+  const file = join(root, 'dist', 'test', source.replace(/\.ts$/, '.js'));
+  await build({
+    input: join(root, source),
+    platform: 'node',
+    external: /^node:/,
+    transform: { target: 'node20.19' },
+    output: { file },
+  });
+  return file;
 }
 
 function isStale(): boolean {

@@ -19,7 +19,7 @@ import { Generator, loadSafetensors } from '../../../lib/index.js';
 import { OverfittingWatch } from '../../../src/cli/overfitting.js';
 import { readTrainingProgress } from '../../../src/training/index.js';
 import { golden } from '../../support/golden.js';
-import { compiled, runNode, tsgpt, type Outcome } from '../../support/cli.js';
+import { compiled, compiledModule, runNode, tsgpt, type Outcome } from '../../support/cli.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'tsgpt-train-'));
 const data = join(folder, 'text.txt');
@@ -485,7 +485,7 @@ describe('interrupting and resuming', () => {
   });
 
   it('the second signal ends the process: in a computation, or at the end of the turn in which both came', async () => {
-    const signals = JSON.stringify(new URL('../../../dist/src/cli/signals.js', import.meta.url));
+    const signals = JSON.stringify(await compiledModule('src/cli/signals.ts'));
     const head = `const { stopOnSignals } = await import(${signals}); const { writeSync } = await import('node:fs');
       const stop = stopOnSignals('ending');
       setInterval(() => {}, 1000);

@@ -7,7 +7,7 @@ import { afterEach, beforeEach, expect, it } from 'vitest';
 
 import { FileError } from '../../../lib/index.js';
 import { checkUnlocked, lockFile, lockRun } from '../../../src/training/run-lock.js';
-import { compiled, root, runNode } from '../../support/cli.js';
+import { compiledModule, runNode } from '../../support/cli.js';
 
 let folder: string;
 beforeEach(() => (folder = mkdtempSync(join(tmpdir(), 'tsgpt-lock-'))));
@@ -52,12 +52,12 @@ it.each([
 });
 
 it('is given back when its process exits, and taken over when it was killed', async () => {
-  await compiled();
+  const module = await compiledModule('src/training/run-lock.ts');
   const child = (end: string) =>
     runNode([
       '--input-type=module',
       '-e',
-      `import { lockRun } from '${join(root, 'dist/src/training/run-lock.js')}';
+      `import { lockRun } from '${module}';
        lockRun(process.argv[1]); ${end}`,
       folder,
     ]);
@@ -69,9 +69,9 @@ it('is given back when its process exits, and taken over when it was killed', as
 }, 120_000);
 
 it('of many that try at once one gets it', async () => {
-  await compiled();
+  const module = await compiledModule('src/training/run-lock.ts');
   writeFileSync(path(), JSON.stringify({ pid: spawnSync(process.execPath, ['-e', '']).pid }));
-  const script = `import { lockRun } from '${join(root, 'dist/src/training/run-lock.js')}';
+  const script = `import { lockRun } from '${module}';
     try { lockRun(process.argv[1]); console.log('mine'); } catch {}
     setTimeout(() => {}, 3000);`;
   const outcomes = await Promise.all(

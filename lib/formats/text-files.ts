@@ -18,9 +18,9 @@ import { extname, join, relative } from 'node:path';
 import { pipeline, Readable } from 'node:stream';
 import { createGunzip, gunzipSync } from 'node:zlib';
 
-import { FileError } from '../../lib/errors.js';
-import { fileError, systemCode } from '../../lib/formats/system-error.js';
+import { FileError } from '../errors.js';
 import { compilePattern, isPattern } from './glob.js';
+import { fileError, systemCode } from './system-error.js';
 
 /** Endings of the files that are taken from a folder, also with `.gz` behind them. */
 export const textExtensions: readonly string[] = ['.txt', '.text', '.md', '.markdown', '.rst', '.adoc'];

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 
-import { compilePattern, isPattern } from '../../../src/data/glob.js';
+import { compilePattern, isPattern } from '../../lib/formats/glob.js';
 
 it.each([
   ['*.txt', '.', 'a.txt', true],
