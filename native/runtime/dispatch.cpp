@@ -168,6 +168,22 @@ bool fast_bf16_dot() {
 #endif
 }
 
+int64_t level_1_ways() {
+#if defined(__x86_64__)
+  static const int64_t ways = [] {
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    __get_cpuid(0, &a, &b, &c, &d);
+    unsigned caches = b == signature_AMD_ebx ? 0x8000001d : 4;
+    // The first that it lists is that of level 1 for data.
+    if (!__get_cpuid_count(caches, 0, &a, &b, &c, &d) || (a & 31) != 1) return 8u;
+    return (b >> 22) + 1;
+  }();
+  return ways;
+#else
+  return 8;
+#endif
+}
+
 const char* cpu_name() {
 #if defined(__x86_64__)
   static const std::string name = [] {

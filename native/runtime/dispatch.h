@@ -21,4 +21,7 @@ bool has_amx();
 // TSGPT_BF16=dot or convert decides otherwise, for measuring and testing.
 bool fast_bf16_dot();
 
+// How many lines of the level-1 cache may lie a multiple of 4 KB apart; 8, which is usual, where the processor does not tell.
+int64_t level_1_ways();
+
 }  // namespace tsgpt
