@@ -9,7 +9,7 @@ import { nativeInfo } from '../lib/index.js';
 import { runTrial, type Contender, type Peaks } from './harness.js';
 import type { Part } from './parts.js';
 
-export const root = fileURLToPath(new URL('../../', import.meta.url)); // this file runs as dist/bench/contenders.js
+export const root = fileURLToPath(new URL('../../', import.meta.url)); // this file is a part of dist/bench/run.js
 
 type Note = (line: string) => void;
 

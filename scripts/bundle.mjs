@@ -21,7 +21,9 @@ const published = [...Object.values(exports), ...Object.values(bin)]
 /** Programs that run from a clone; a file that exports values is a module of them. */
 const programs = ['bench', 'examples']
   .flatMap((folder) =>
-    readdirSync(join(root, folder), { recursive: true }).map((file) => `${folder}/${file}`),
+    readdirSync(join(root, folder), { recursive: true }).map(
+      (file) => `${folder}/${file.replaceAll('\\', '/')}`,
+    ),
   )
   .filter((file) => file.endsWith('.ts') && !/^export (?!type|interface)/m.test(read(file)))
   .map((file) => file.slice(0, -'.ts'.length));

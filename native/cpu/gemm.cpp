@@ -5,9 +5,9 @@
 //
 // C is cut into tiles of rows and columns, the tasks of the pool. A task walks along k in blocks; per block it packs
 // its columns of B (into its own level-2 cache, never through memory) and then goes over panels of A, which stay in
-// level 1 while they meet all packed columns. A with rows along k is read where it lies, or from copies of its rows; other
-// layouts are packed a few panels at a time. After Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication"
-// (2008).
+// level 1 while they meet all packed columns; of a tall A that is packed, some panels stay in level 2 instead, and B in
+// level 3. A with rows along k is read where it lies, or from copies of its rows; other layouts are packed a few panels at a
+// time. After Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008).
 //
 // Where B comes packed already (Gemm::packed_b, made by pack()), tasks read it from there.
 //
@@ -43,9 +43,8 @@ template <class P> constexpr int64_t most_cols_packed = 512 * P::per_step;
 // Where A is packed and much taller than B is wide, a task takes more columns, packed to 2 MB in level 3, so that A is packed
 // once instead of once for every 384 columns; then a few panels of A stay in level 2 while each panel of B meets them. Weight
 // gradients of 3072 x 768 x 1024 and 8192 x 512 x 512 run at 450 instead of 439 and 431 GFLOP/s (two cores of a Zen 5). With
-// wide B the columns of level 2 are not slower.
-constexpr int64_t most_packed_tall = 1024 * 512;
-inline bool is_tall(const Gemm& g) { return g.m >= 2 * g.n; }
+// wide B the columns of level 2 are not slower. Nor where C is summed in scratch that would grow with the columns.
+constexpr int64_t most_packed_tall = 1024 * 512, most_sums_tall = 1024 * 4096;
 
 // Panels of A that are packed together: as many rows as they have lie side by side in memory. 12 x 16 x 512 floats are
 // 384 KB, of which a panel is read at a time. With 12 instead of 4 weight gradients are 2 to 4 % faster (two cores of a Zen 5).
@@ -68,7 +67,7 @@ template <class P> inline int64_t k_step(int64_t k, Rows a) {
 // Scalars that `k` numbers take in a packed panel, for each lane.
 template <class P> inline int64_t steps_of(int64_t k) { return div_up(k, P::per_step); }
 
-// Rows with k along them are read where they lie, if they hold whole scalars of the tile; otherwise they are copied, which is
+// Rows with k along them are read where they lie, if they hold whole scalars of the tile; otherwise they are copied, which was
 // 2 to 5 % faster than packing them (256 x 768 x 3072, two cores of a Zen 4).
 template <class P, class T> inline Rows rows_of(const Gemm& g) {
   if (g.a_col != 1) return Rows::packed;
@@ -77,9 +76,9 @@ template <class P, class T> inline Rows rows_of(const Gemm& g) {
   return whole ? Rows::in_place : Rows::copied;
 }
 
-// The most rows that are read where they lie, `stride` bytes apart: a few less than level 1 has room for, where they fall into
-// the same sets. 1024 x 768 x 3072 runs at 492 GFLOP/s with 10 rows, at 470 with 14 and at 455 with copies (two cores of
-// a Zen 5, of 12 ways); bfloat16 alike.
+// The most rows that are read where they lie, `stride` bytes apart. Where they fall into the same sets of level 1: two less
+// than its ways, or 8 where it has fewer than 11. 1024 x 768 x 3072 runs at 492 GFLOP/s with 10 rows, at 470 with 14 and at 455
+// with copies (two cores of a Zen 5, of 12 ways); bfloat16 alike. Other numbers of ways were not measured.
 inline int64_t most_rows_in_place(int64_t stride) {
   int64_t kinds = stride % 4096 == 0 ? 1 : stride % 2048 == 0 ? 2 : 4;  // of sets, in the worst case
   int64_t ways = level_1_ways();
@@ -215,9 +214,9 @@ template <class P, class TA, class TB = TA> void run_tiles(const Gemm& g) {
   const Scalar* kept = nullptr;
   if constexpr (std::is_same_v<Scalar, float>) kept = g.packed_b;
   bool through_scratch = P::lanes == width && g.type_c != DType::float32;
-  bool tall = a == Rows::packed && is_tall(g);
+  bool tall = a == Rows::packed && g.m >= 2 * g.n && !(through_scratch && g.m * g.n > most_sums_tall);
   int64_t steps = steps_of<P>(k_step<P>(g.k, a));
-  int64_t most_cols = tall ? most_packed_tall / steps : min_of(most_packed / steps, most_cols_packed<P>);
+  int64_t most_cols = min_of((tall ? most_packed_tall : most_packed) / steps, (tall ? 2 : 1) * most_cols_packed<P>);
   Grid grid = choose_grid(g, {tile_cols<P>, most_cols / tile_cols<P>, tile_rows, 1.0 / P::per_step,
                               a == Rows::in_place ? 0 : pack_cost, kept ? 0 : pack_cost});
   int64_t tiles = grid.row_tiles * grid.col_tiles, most_rows = div_up(g.m, grid.row_tiles) + 1;

@@ -340,6 +340,8 @@ const Case cases[] = {
      }},
     {"matrix product", [](Results& r) { return gemm(r, 1, 131, 259, 67, false, false); }},
     {"matrix product, long k", [](Results& r) { return gemm(r, 1, 67, 65, 1031, true, false); }},
+    {"matrix product, tall", [](Results& r) { return gemm(r, 1, 331, 65, 601, true, false); }},
+    {"matrix product, rows pages apart", [](Results& r) { return gemm(r, 1, 67, 65, 1024, false, true); }},
     {"matrix product, B transposed", [](Results& r) { return gemm(r, 3, 65, 131, 67, false, true); }},
     {"matrix product, B packed", [](Results& r) { return gemm(r, 1, 67, 259, 131, false, true, false, true); }},
     {"matrix product, finished", [](Results& r) { return gemm(r, 2, 131, 259, 67, false, true, true); }},

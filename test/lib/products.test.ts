@@ -24,12 +24,18 @@ function worstError(c: Tensor, { product, size }: ReturnType<typeof matrixProduc
   }, 0);
 }
 
-/** Rows, k and columns: tails in every dimension, one and several parts of k, more rows than a task takes at once. */
+/**
+ * Rows, k and columns: tails in every dimension, one and several parts of k, more rows than a task takes at once; rows whole
+ * pages apart, of which the kernel reads fewer at once; more rows than panels are packed together, and twice the columns.
+ */
 const shapes = [
   [65, 1601, 97],
   [161, 129, 419],
   [97, 2500, 40],
   [300, 257, 131],
+  [33, 1024, 70],
+  [40, 2048, 35],
+  [450, 530, 70],
 ] as const;
 const layouts = ['contiguous', 'transposed', 'sliced'] as const;
 const pairs = layouts.flatMap((a) => layouts.map((b) => [a, b] as const));
@@ -55,10 +61,10 @@ describe.each(shapes)('%i x %i x %i', (m, k, n) => {
       expect(worstError(c, expected)).toBeLessThan(16);
     });
 
-    it('gives the same bits with any number of threads', () => {
+    it.each(layouts)('%s, gives the same bits with any number of threads', (layout) => {
       const run = (threads: number): Buffer => {
         setThreads(threads);
-        return bits(matmul(fromNumbers(a, [m, k], 'float32'), fromNumbers(b, [k, n], 'float32')));
+        return bits(matmul(inLayout(layout, a, [m, k], 'float32'), fromNumbers(b, [k, n], 'float32')));
       };
       const one = run(1);
       for (const threads of [2, 3, 5]) expect(run(threads)).toEqual(one);
@@ -81,6 +87,17 @@ describe.each(shapes)('%i x %i x %i', (m, k, n) => {
         expect(worstError(w.grad!, grads)).toBeLessThan(16);
       }
     });
+  });
+
+  it('float64, twice the error, since what it is held against is summed in float64, too', () => {
+    const expected = matrixProduct(numbers.a, numbers.b, m, k, n);
+    for (const [layoutA, layoutB] of pairs) {
+      const [x, w] = [
+        inLayout(layoutA, numbers.a, [m, k], 'float64'),
+        inLayout(layoutB, numbers.b, [k, n], 'float64'),
+      ];
+      expect(worstError(matmul(x, w), expected), `${layoutA} times ${layoutB}`).toBeLessThan(32 * 2 ** -29);
+    }
   });
 
   // The result is rounded to 8 or 11 bits, half a unit of the last, or stays float32 beside a float32 operand.
@@ -106,6 +123,13 @@ describe.each(shapes)('%i x %i x %i', (m, k, n) => {
     const expected = one.toFloat64Array();
     expect(c.every((v, i) => v === (i < m * n ? expected[i] : -expected[i - m * n]))).toBe(true);
   });
+});
+
+it('a tall matrix that is packed, times more columns than a task takes', () => {
+  const [m, k, n] = [2300, 3, 1100];
+  const [a, b] = [uniform(m * k, -1, 1, 1), uniform(k * n, -1, 1, 2)].map((x) => held(x, 'float32'));
+  const c = matmul(inLayout('transposed', a, [m, k], 'float32'), fromNumbers(b, [k, n], 'float32'));
+  expect(worstError(c, matrixProduct(a, b, m, k, n))).toBeLessThan(16);
 });
 
 describe('numbers at the ends of float32', () => {

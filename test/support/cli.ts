@@ -4,7 +4,7 @@
  */
 
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { existsSync, linkSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'rolldown';
@@ -15,21 +15,19 @@ const lock = join(root, 'node_modules', '.compiling');
 
 /** Compiles dist if a source is newer. For `beforeAll`; give it two minutes. */
 export async function compiled(): Promise<void> {
-  const deadline = Date.now() + 110_000;
-  while (existsSync(lock) || isStale()) {
+  while (isLocked() || isStale()) {
     if (takeLock()) {
       try {
-        if (!isStale()) return; // the other was faster
+        if (!isStale()) return; // another was faster
         const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc');
         for (const args of [['scripts/bundle.mjs'], [tsc, '-p', 'tsconfig.build.json']]) {
           spawnSync(process.execPath, args, { cwd: root, stdio: 'inherit' }); // as `npm run build:ts`
         }
         return;
       } finally {
-        rmSync(lock, { recursive: true });
+        rmSync(lock);
       }
     }
-    if (Date.now() > deadline) rmSync(lock, { recursive: true, force: true }); // its owner was killed
     await new Promise((resolve) => setTimeout(resolve, 200));
   }
 }
@@ -48,8 +46,13 @@ export async function compiledModule(source: string): Promise<string> {
   return file;
 }
 
+/** What compiling makes first and last; a compilation that was killed leaves some of it. */
+const made = ['src/cli/main.js', 'src/visualize/browser/main.js', 'src/index.d.ts', 'src/cli/main.d.ts'];
+const settings = ['package.json', 'tsconfig.json', 'tsconfig.build.json', 'scripts/bundle.mjs'];
+
 function isStale(): boolean {
-  if (!existsSync(main)) return true;
+  const files = made.map((file) => join(root, 'dist', file));
+  if (!files.every((file) => existsSync(file))) return true;
   const built = statSync(main).mtimeMs;
   const sources = ['lib', 'src', 'bench', 'examples'].flatMap((folder) =>
     existsSync(join(root, folder))
@@ -58,15 +61,39 @@ function isStale(): boolean {
           .map((entry) => join(entry.parentPath, entry.name))
       : [],
   );
-  return sources.some((file) => statSync(file).mtimeMs > built);
+  return [...sources, ...settings.map((file) => join(root, file))].some(
+    (file) => statSync(file).mtimeMs > built,
+  );
 }
 
-function takeLock(): boolean {
+/** Whether another process compiles. A lock whose owner was killed goes. */
+function isLocked(): boolean {
+  let owner: string;
   try {
-    mkdirSync(lock);
+    owner = readFileSync(lock, 'utf8');
+  } catch {
+    return false;
+  }
+  try {
+    process.kill(Number(owner), 0);
+    return true;
+  } catch {
+    rmSync(lock, { force: true });
+    return false;
+  }
+}
+
+/** The lock appears whole, with its owner's number in it. */
+function takeLock(): boolean {
+  const own = `${lock}-${process.pid}`;
+  writeFileSync(own, String(process.pid));
+  try {
+    linkSync(own, lock);
     return true;
   } catch {
     return false;
+  } finally {
+    rmSync(own);
   }
 }
 
