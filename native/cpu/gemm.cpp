@@ -96,6 +96,7 @@ template <class P, class TA, class TB> struct Operands {
   int64_t a_row, a_col, b_row, b_col, k;
   Rows rows;
   bool tall;
+  bool one_panel;                  // C has room for the rows of one panel, which finish() takes from there
   const typename P::Scalar* kept;  // the columns from b on, packed (keep_columns), or null
 };
 
@@ -145,7 +146,7 @@ void pack_columns(const T* b, int64_t b_row, int64_t b_col, int64_t cols, int64_
   }
 }
 
-// C[rows, cols] of one task. finish(row, height): called when these rows are whole.
+// C[rows, cols] of one task. finish(row, height): called when these rows are whole, before the next panel's.
 template <class P, class TA, class TB, class Finish>
 void run_tile(const Operands<P, TA, TB>& x, int64_t rows, int64_t cols, Output<P> out, typename P::Scalar* scratch,
               Finish finish) {
@@ -173,7 +174,8 @@ void run_tile(const Operands<P, TA, TB>& x, int64_t rows, int64_t cols, Output<P
       }
       auto multiply = [&](int64_t p, const Scalar* a, int64_t a_row, int64_t j) {  // the columns of B's panel from j on
         int64_t i = panel_begin(p), height = panel_begin(p + 1) - i, n = min_of(unit, cols - j);
-        Output<P> at{out.c + i * out.row + j, out.row, out.alpha, out.beta, out.bias ? out.bias + j : nullptr};
+        Scalar* c = out.c + (x.one_panel ? 0 : i * out.row) + j;
+        Output<P> at{c, out.row, out.alpha, out.beta, out.bias ? out.bias + j : nullptr};
         tile_for<P>(height, n, x.rows != Rows::packed)(k, a, a_row, columns(j, n), at, n);
       };
       auto panel = [&](int64_t p) { return packed_a + (p - p0) * k * panel_rows; };
@@ -222,7 +224,8 @@ template <class P, class TA, class TB = TA> void run_tiles(const Gemm& g) {
   int64_t tiles = grid.row_tiles * grid.col_tiles, most_rows = div_up(g.m, grid.row_tiles) + 1;
   int64_t packed = kept ? 0 : steps * whole_columns<P>(grid.cols);
   packed += a == Rows::packed ? panels_at_once * panel_rows * steps : a == Rows::copied ? tile_rows * copied_row(steps) : 0;
-  int64_t sums = through_scratch ? most_rows * grid.cols : 0;
+  bool one_panel = through_scratch && !tall && k_step<P>(g.k, a) == g.k;
+  int64_t sums = through_scratch ? (one_panel ? tile_rows : most_rows) * grid.cols : 0;
   parallel_unless(is_tiny(g), g.batch * tiles, [&](int64_t task) {
     int64_t batch = task / tiles, tile = task % tiles;
     int64_t i = grid.row_begin(g.m, tile % grid.row_tiles), rows = grid.row_begin(g.m, tile % grid.row_tiles + 1) - i;
@@ -238,6 +241,7 @@ template <class P, class TA, class TB = TA> void run_tiles(const Gemm& g) {
                           g.k,
                           a,
                           tall,
+                          one_panel,
                           kept ? kept + j * steps_of<P>(g.k) : nullptr};
     if (!through_scratch) {
       Scalar* c = static_cast<Scalar*>(g.c) + batch * g.c_batch + i * g.c_row + j;
@@ -248,7 +252,8 @@ template <class P, class TA, class TB = TA> void run_tiles(const Gemm& g) {
     if constexpr (P::lanes == width) {  // C of a half type: summed in float32, rounded once
       float* c = scratch + packed;
       run_tile<P, TA, TB>(x, rows, cols, {c, grid.cols, 1, 0, nullptr}, scratch, [&](int64_t row, int64_t height) {
-        for (int64_t r = row; r < row + height; r++) finish_row(g, batch, i + r, j, c + r * grid.cols, cols);
+        const float* rows_sums = c + (one_panel ? 0 : row * grid.cols);
+        for (int64_t r = 0; r < height; r++) finish_row(g, batch, i + row + r, j, rows_sums + r * grid.cols, cols);
         finish_fused(g, batch, i + row, height, j, cols);
       });
     }
