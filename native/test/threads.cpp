@@ -40,6 +40,10 @@ void register_random(KernelTable&);
 void register_optimizer(KernelTable&);
 }  // namespace tsgpt::TSGPT_NS
 
+namespace tsgpt {
+int64_t level_1_ways() { return 8; }  // runtime/dispatch.cpp would bring all instruction sets
+}  // namespace tsgpt
+
 // Called by the sanitizer for every report.
 static std::atomic<int> reports{0};
 extern "C" void __tsan_on_report(void*) { reports++; }
