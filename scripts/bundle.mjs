@@ -1,7 +1,7 @@
 // Compiles the sources to the JavaScript in dist; tsc checks them and writes the declarations (`npm run build:ts`).
 //
 // Every folder with a public entry point becomes one file, bundle.js, and its index.js says what of it is public: opening
-// and compiling each of two hundred modules took two thirds of an import. The command line's modules stay apart, since
+// and compiling each of two hundred modules took more than half of an import. The command line's modules stay apart, since
 // a command loads only its own. Benchmarks and examples are compiled in the same pass, so they run what is published.
 import { chmodSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';

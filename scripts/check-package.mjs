@@ -107,9 +107,18 @@ function checkContents(tarball) {
   const prebuilt = new RegExp(`^prebuilds/${process.platform}-${process.arch}/tsgpt\\.[.\\w]*node$`);
   expect(files.filter((file) => prebuilt.test(file)).length === 1, 'the prebuilt module is missing');
 
-  const allowed =
-    /^((package\.json|README\.md|LICENSE|CHANGELOG\.md|CMakeLists\.txt|binding\.gyp|scripts\/build-native\.mjs)$|native\/.*\.(cpp|h|cu|mm|metal)$|(lib|src)\/.*\.ts$|dist\/(lib|src)\/.*\.d\.ts(\.map)?$|dist\/(lib\/(index|bundle|errors|rolldown-runtime)|src\/(index|\w+\/(index|bundle)|cli\/[\w-]+|visualize\/browser\/main))\.js(\.map)?$|prebuilds\/|node_modules\/(node-gyp-build|@huggingface\/jinja|uplot)\/)/;
-  const foreign = files.filter((file) => !allowed.test(file));
+  const allowed = [
+    /^(package\.json|README\.md|LICENSE|CHANGELOG\.md|CMakeLists\.txt|binding\.gyp|scripts\/build-native\.mjs)$/,
+    /^native\/.*\.(cpp|h|cu|mm|metal)$/,
+    /^(lib|src)\/.*\.ts$/,
+    /^dist\/(lib|src)\/.*\.d\.ts(\.map)?$/,
+    // What scripts/bundle.mjs makes, and no single modules.
+    /^dist\/lib\/(index|bundle|errors|rolldown-runtime)\.js(\.map)?$/,
+    /^dist\/src\/(index|\w+\/(index|bundle)|cli\/[\w-]+|visualize\/browser\/main)\.js(\.map)?$/,
+    /^prebuilds\//,
+    /^node_modules\/(node-gyp-build|@huggingface\/jinja|uplot)\//,
+  ];
+  const foreign = files.filter((file) => !allowed.some((pattern) => pattern.test(file)));
   expect(foreign.length === 0, `not meant to be published: ${foreign.join(', ')}`);
   const stale = files
     .filter((file) => /^dist\/.*\.d\.ts$/.test(file))

@@ -43,7 +43,8 @@ template <class P> constexpr int64_t most_cols_packed = 512 * P::per_step;
 // Where A is packed and much taller than B is wide, a task takes more columns, packed to 2 MB in level 3, so that A is packed
 // once instead of once for every 384 columns; then a few panels of A stay in level 2 while each panel of B meets them. Weight
 // gradients of 3072 x 768 x 1024 and 8192 x 512 x 512 run at 450 instead of 439 and 431 GFLOP/s (two cores of a Zen 5). With
-// wide B the columns of level 2 are not slower. Nor where C is summed in scratch that would grow with the columns.
+// wide B the columns of level 2 are not slower. Not where C is of a half type and large: its sums are in scratch, which would
+// grow with the columns (4M of them are 16 MB).
 constexpr int64_t most_packed_tall = 1024 * 512, most_sums_tall = 1024 * 4096;
 
 // Panels of A that are packed together: as many rows as they have lie side by side in memory. 12 x 16 x 512 floats are
@@ -146,7 +147,8 @@ void pack_columns(const T* b, int64_t b_row, int64_t b_col, int64_t cols, int64_
   }
 }
 
-// C[rows, cols] of one task. finish(row, height): called when these rows are whole, before the next panel's.
+// C[rows, cols] of one task. finish(row, height): called when these rows are whole; unless `tall`, before the next panel
+// begins.
 template <class P, class TA, class TB, class Finish>
 void run_tile(const Operands<P, TA, TB>& x, int64_t rows, int64_t cols, Output<P> out, typename P::Scalar* scratch,
               Finish finish) {
@@ -217,14 +219,14 @@ template <class P, class TA, class TB = TA> void run_tiles(const Gemm& g) {
   if constexpr (std::is_same_v<Scalar, float>) kept = g.packed_b;
   bool through_scratch = P::lanes == width && g.type_c != DType::float32;
   bool tall = a == Rows::packed && g.m >= 2 * g.n && !(through_scratch && g.m * g.n > most_sums_tall);
-  int64_t steps = steps_of<P>(k_step<P>(g.k, a));
+  int64_t longest = k_step<P>(g.k, a), steps = steps_of<P>(longest);
   int64_t most_cols = min_of((tall ? most_packed_tall : most_packed) / steps, (tall ? 2 : 1) * most_cols_packed<P>);
   Grid grid = choose_grid(g, {tile_cols<P>, most_cols / tile_cols<P>, tile_rows, 1.0 / P::per_step,
                               a == Rows::in_place ? 0 : pack_cost, kept ? 0 : pack_cost});
   int64_t tiles = grid.row_tiles * grid.col_tiles, most_rows = div_up(g.m, grid.row_tiles) + 1;
   int64_t packed = kept ? 0 : steps * whole_columns<P>(grid.cols);
   packed += a == Rows::packed ? panels_at_once * panel_rows * steps : a == Rows::copied ? tile_rows * copied_row(steps) : 0;
-  bool one_panel = through_scratch && !tall && k_step<P>(g.k, a) == g.k;
+  bool one_panel = through_scratch && !tall && longest == g.k;
   int64_t sums = through_scratch ? (one_panel ? tile_rows : most_rows) * grid.cols : 0;
   parallel_unless(is_tiny(g), g.batch * tiles, [&](int64_t task) {
     int64_t batch = task / tiles, tile = task % tiles;
